@@ -1,0 +1,26 @@
+"""Test policy: eight host devices, no silent rank promotion; data sets are found through an environment variable."""
+
+import os
+import pathlib
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def data_sets() -> pathlib.Path:
+    """The folder of real data sets, `$TFDS_DATA_DIR`; tests that need it are skipped where it is absent."""
+    folder = os.environ.get("TFDS_DATA_DIR")
+    if not folder or not pathlib.Path(folder, "mnist").is_dir():
+        pytest.skip("TFDS_DATA_DIR does not name a folder with mnist/ in it")
+    return pathlib.Path(folder)
