@@ -1,0 +1,1 @@
+"""Sample quality as pure functions of arrays."""
