@@ -1,0 +1,86 @@
+"""Images in a folder of files."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from jaxgan.data.source import Source, held
+from jaxgan.errors import InputError
+
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+def folder(path: str | os.PathLike, size: int, channels: int) -> np.ndarray | Source:
+    """The images of a folder and the folders in it, sorted by path, cropped to a square and resized.
+
+    Args:
+      path: a folder; files that start with a dot or have another extension than an image's are passed over.
+      size: height and width of the result, in pixels.
+      channels: 1 (grey) or 3 (RGB); what is transparent is laid on white.
+
+    Returns:
+      uint8 `[N, size, size, channels]`, or a source of such images where the set is too large to hold.
+
+    Raises:
+      InputError: no such folder, no image in it, or a file that cannot be read as an image.
+    """
+    path = pathlib.Path(path)
+    if channels not in (1, 3) or size < 1:
+        raise InputError(
+            f"images of a folder: expected 1 or 3 channels and a size of at least 1, got {channels}, {size}"
+        )
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder: expected a folder of images")
+    files = sorted(
+        file.relative_to(path).as_posix()
+        for file in path.rglob("*")
+        if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".") and file.is_file()
+    )
+    if not files:
+        raise InputError(f"{path}: expected a folder with images ({', '.join(EXTENSIONS)}), got none")
+
+    def fetch(indices):
+        return np.stack([decode(path / files[index], size, channels) for index in indices])
+
+    return held(Source(len(files), (size, size, channels), fetch))
+
+
+def decode(path: str | os.PathLike, size: int, channels: int) -> np.ndarray:
+    """One image file, upright, on white, cropped to its central square, resized with Lanczos's filter.
+
+    Args:
+      path: a file in any format that Pillow reads; of an animation, the first frame.
+      size: height and width of the result, in pixels.
+      channels: 1 (grey) or 3 (RGB).
+
+    Returns:
+      uint8 `[size, size, channels]`.
+
+    Raises:
+      InputError: the file cannot be read as an image of 8 or 16 bits a channel, or is so large as to be an attack.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path}: expected an image, got a file that cannot be read as one ({' '.join(str(error).split())}): "
+            "remove or repair it"
+        ) from error
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion clips 16 bits at 255 where it should scale.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise InputError(f"{path}: expected 8 or 16 bits a channel, got Pillow's mode {image.mode}: convert it")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    # Cropped first: given a box instead, the filter of resize would reach beyond its edges.
+    image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(image).reshape(size, size, channels)

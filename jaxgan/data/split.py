@@ -1,0 +1,55 @@
+"""Training and held-out images of any set."""
+
+import pathlib
+
+import numpy as np
+
+from jaxgan.data.images import load
+from jaxgan.data.source import Source
+
+HELD_OUT = 10
+"""Every tenth image of a set that comes without a test split is held out."""
+
+Images = np.ndarray | Source
+
+
+def train_and_test(
+    dataset: str, *, size: int, channels: int, data_dir: str = "", manual_dir: str = ""
+) -> tuple[Images, Images]:
+    """Images to train on and images never trained on, of whatever `images.load` takes.
+
+    Args:
+      dataset: a name (its own "train" and "test" splits), or a path: there every tenth image is held out.
+      size: height and width, pixels.
+      channels: 1 (grey) or 3 (RGB).
+      data_dir: where prepared tensorflow-datasets sets lie, "" for the usual place.
+      manual_dir: folder of the official files to prepare a set from, "" to download them.
+
+    Returns:
+      Two arrays `[N, size, size, channels]` or sources of such images.
+
+    Raises:
+      InputError: what `images.load` refuses.
+    """
+    where = {"size": size, "channels": channels, "data_dir": data_dir, "manual_dir": manual_dir}
+    path = pathlib.Path(dataset).expanduser()
+    if path.suffix in (".npy", ".npz") or path.is_dir():
+        images = load(dataset, "all", **where)
+        indices = np.arange(images.size if isinstance(images, Source) else len(images))
+        held_out = indices % HELD_OUT == HELD_OUT - 1
+        return _select(images, indices[~held_out]), _select(images, indices[held_out])
+    return load(dataset, "train", **where), load(dataset, "test", **where)
+
+
+def first(images: Images, count: int) -> np.ndarray:
+    """The first images as float32 in [-1, 1], `[min(count, N), ...]`."""
+    if isinstance(images, Source):
+        images = images.fetch(np.arange(min(count, images.size)))
+    images = images[:count]
+    return images / np.float32(127.5) - 1 if images.dtype == np.uint8 else images.astype(np.float32)
+
+
+def _select(images: Images, indices: np.ndarray) -> Images:
+    if isinstance(images, Source):
+        return Source(len(indices), images.image_shape, lambda chosen: images.fetch(indices[chosen]))
+    return images[indices]

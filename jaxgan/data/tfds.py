@@ -1,0 +1,171 @@
+"""Image sets of tensorflow-datasets, by name: read, and first prepared where they are not."""
+
+import importlib.util
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jaxgan.data import idx
+from jaxgan.data.source import Source, held
+from jaxgan.errors import InputError
+
+PROBE_SECONDS = 5
+
+
+def tfds(name: str, split: str, *, data_dir: str | None = None, manual_dir: str | None = None) -> np.ndarray | Source:
+    """The images of a set of tensorflow-datasets, with random access.
+
+    A set that lies prepared in `data_dir` is read. Another is prepared there: MNIST and Fashion-MNIST without
+    TensorFlow, the rest with it.
+
+    Args:
+      name: such as "mnist", "cifar10", "mnist_corrupted/shot_noise" or "mnist:3.0.1".
+      split: such as "train", "test" or "train[:10%]".
+      data_dir: where prepared sets lie; `$TFDS_DATA_DIR` where not given, else `~/tensorflow_datasets`.
+      manual_dir: a folder with the files of the set, as its authors publish them; where not given they are downloaded.
+
+    Returns:
+      uint8 `[N, H, W, C]`, or a source of such images where the set is too large to hold.
+
+    Raises:
+      InputError: no such set or split, not a set of images of one size, or it cannot be prepared: no network, no
+        TensorFlow, no permission, the wrong files.
+    """
+    data_dir = os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    builder = _builder(name, data_dir)
+    if not builder.data_path.exists():
+        _prepare(builder, os.path.expanduser(manual_dir or ""))
+        builder = _builder(name, data_dir)  # the stock builder reads what was written only when it is made
+    elif not builder.is_prepared():
+        raise InputError(f"{builder.data_path}: expected a prepared set, got a part of one: remove that folder")
+    return _read(builder, split)
+
+
+def _builder(name: str, data_dir: str) -> Any:
+    import tensorflow_datasets
+
+    try:
+        return tensorflow_datasets.builder(name, data_dir=data_dir)
+    except (ValueError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{name!r}: expected the name of a tensorflow-datasets set, an existing folder or an existing .npy or "
+            f".npz file, got none of them ({reason}): check the spelling"
+        ) from error
+
+
+def _read(builder: Any, split: str) -> np.ndarray | Source:
+    features = builder.info.features
+    images = {key: feature for key, feature in features.items() if type(feature).__name__ == "Image"}
+    if len(images) != 1 and "image" not in images:
+        raise InputError(f"{builder.name}: expected a set with an image, got the features {', '.join(features)}")
+    key = "image" if "image" in images else next(iter(images))
+    shape, dtype = images[key].shape, np.dtype(images[key].np_dtype)
+    if None in shape or dtype != np.uint8:
+        raise InputError(
+            f"{builder.name}: expected uint8 images of one size, got {dtype} {list(shape)}: write them to a folder of "
+            "image files, which are resized, and pass that"
+        )
+    if "array_record" not in {form.value for form in builder.info.available_file_formats()}:
+        raise InputError(
+            f"{builder.data_path}: expected a set prepared as array_record, got {builder.info.file_format.value}: "
+            "remove that folder, or pass another data directory"
+        )
+    try:
+        files = [instruction.filename for instruction in builder.info.splits[split].file_instructions]
+    except (KeyError, ValueError, AssertionError) as error:
+        raise InputError(
+            f"split of {builder.name}: expected one of {', '.join(builder.info.splits)} or a part such as "
+            f"'train[:10%]', got {split!r}"
+        ) from error
+    if not files:
+        raise InputError(f"split of {builder.name}: expected at least one image, got none in {split!r}")
+    missing = [file for file in files if not os.path.exists(file)]
+    if missing:
+        raise InputError(f"{missing[0]}: no such file, the prepared set is not whole: remove {builder.data_path}")
+    examples = builder.as_data_source(split=split)
+
+    def fetch(indices):
+        return np.stack([example[key] for example in examples.__getitems__([int(index) for index in indices])])
+
+    return held(Source(len(examples), tuple(shape), fetch))
+
+
+def _prepare(stock: Any, manual_dir: str) -> None:
+    import requests
+    import tensorflow_datasets
+
+    if stock.name in idx.NAMES:
+        builder = idx.builder(stock.name, os.fspath(stock.data_dir_root))
+    elif importlib.util.find_spec("tensorflow"):
+        builder = stock
+    else:
+        raise InputError(
+            f"{stock.name}: not found in {stock.data_path}, and its preparation needs TensorFlow, which is not "
+            "installed: pip install 'jaxgan[tensorflow]', or pass a data directory where it lies prepared"
+        )
+    _check_files(stock, manual_dir)
+    _check_writable(stock)
+    config = tensorflow_datasets.download.DownloadConfig(
+        manual_dir=manual_dir or None, try_download_gcs=False, force_checksums_validation=stock.name in idx.NAMES
+    )
+    try:
+        # It writes to a folder with another name, and renames that when all is written: a preparation that was cut
+        # short is never taken for a prepared set.
+        builder.download_and_prepare(download_config=config, file_format="array_record")
+    except (requests.RequestException, tensorflow_datasets.download.DownloadError) as error:
+        raise InputError(
+            f"{stock.name}: the download failed ({' '.join(str(error).split())}): {_ways(stock)}"
+        ) from error
+    except OSError:
+        # Of two processes that prepare one set at the same time, the second finds the folder in place.
+        if not stock.is_prepared():
+            raise
+
+
+def _check_files(stock: Any, manual_dir: str) -> None:
+    """Fails fast where neither the folder nor the network has the files: tfds itself tries a dead host for minutes."""
+    import requests
+
+    urls = stock.url_infos or {}
+    if manual_dir:
+        if not os.path.isdir(manual_dir):
+            raise InputError(f"{manual_dir}: no such folder: expected one with the files of {stock.name}")
+        if stock.name in idx.NAMES:
+            idx.check_folder(manual_dir, {info.filename: info.checksum for info in urls.values()})
+        return
+    if stock.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        instructions = " ".join(stock.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
+        raise InputError(f"{stock.name}: its files must be fetched by hand, and --manual-dir given: {instructions}")
+    url = next((url for url in urls if url.startswith("http")), None)
+    if url is not None:
+        try:
+            requests.head(url, timeout=PROBE_SECONDS)
+        except requests.RequestException as error:
+            raise InputError(
+                f"{stock.name}: not found in {stock.data_path}, and {url} cannot be reached: {_ways(stock)}"
+            ) from error
+
+
+def _ways(stock: Any) -> str:
+    """What to do where there is no network."""
+    files = "the files of the set"
+    if stock.name in idx.NAMES:
+        files = f"the four official files ({', '.join(sum(idx.FILES.values(), ()))})"
+    return f"pass --manual-dir with a folder of {files}, or --data-dir with a folder where the set lies prepared"
+
+
+def _check_writable(stock: Any) -> None:
+    for folder in (pathlib.Path(stock.data_dir_root), pathlib.Path(stock.data_path.parent)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".jaxgan-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise InputError(
+                f"{folder}: expected a folder to prepare {stock.name} in, got one that cannot be written "
+                f"({error.strerror}): pass --data-dir with another"
+            ) from error

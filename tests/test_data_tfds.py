@@ -1,0 +1,320 @@
+"""Sets of tensorflow-datasets: prepared without TensorFlow, read by the stock reader, refused fast and in one line."""
+
+import errno
+import functools
+import gzip
+import http.server
+import importlib.util
+import os
+import pathlib
+import shutil
+import sys
+import threading
+import time
+import types
+
+import numpy as np
+import pytest
+import requests
+import tensorflow_datasets
+
+from jaxgan.data import images, source
+from jaxgan.data import tfds as sets
+from jaxgan.data.source import Source
+from jaxgan.errors import InputError
+
+FOLDERS = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
+
+
+@pytest.fixture(scope="session")
+def prepared_dir(tmp_path_factory):
+    """One data directory for the session: each set is prepared in it by the first test that asks for it."""
+    return str(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture
+def prepared(data_sets, prepared_dir):
+    """MNIST prepared from the official files in a folder: the data directory."""
+    images.tfds("mnist", "test[:1]", data_dir=prepared_dir, manual_dir=str(data_sets / "mnist"))
+    return prepared_dir
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Counts the hosts asked for; none answers."""
+    asked = []
+
+    def unreachable(url, **kwargs):
+        asked.append(url)
+        raise requests.ConnectionError("no route")
+
+    monkeypatch.setattr(requests, "head", unreachable)
+    return asked
+
+
+class _QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture
+def mirror(data_sets, monkeypatch):
+    """Serves Fashion-MNIST from this machine, wherever it is asked for."""
+    handler = functools.partial(_QuietHandler, directory=str(data_sets / "fashion-mnist"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    ask = requests.Session.request
+
+    def request(session, method, url, **kwargs):
+        return ask(session, method, f"http://127.0.0.1:{server.server_port}/{url.rsplit('/', 1)[1]}", **kwargs)
+
+    monkeypatch.setattr(requests.Session, "request", request)
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def official(folder, split):
+    """The images and labels of the official files, parsed by hand."""
+    prefix = {"train": "train", "test": "t10k"}[split]
+    pixels = gzip.decompress((folder / f"{prefix}-images-idx3-ubyte.gz").read_bytes())[16:]
+    labels = gzip.decompress((folder / f"{prefix}-labels-idx1-ubyte.gz").read_bytes())[8:]
+    return np.frombuffer(pixels, np.uint8).reshape(-1, 28, 28, 1), np.frombuffer(labels, np.uint8)
+
+
+def labelled(pixels, labels):
+    return sorted(image.tobytes() + bytes([label]) for image, label in zip(pixels, labels, strict=True))
+
+
+def refused(call, *fragments):
+    """Calls, expects an InputError, and that its one line holds every fragment."""
+    with pytest.raises(InputError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for fragment in fragments:
+        assert str(fragment) in message
+
+
+@pytest.mark.parametrize("name", ["mnist", pytest.param("fashion_mnist", marks=pytest.mark.slow)])
+def test_prepared_is_every_official_image_with_its_label(name, data_sets, prepared_dir):
+    manual_dir = data_sets / FOLDERS[name]
+    read = images.load(name, "test", size=28, channels=1, data_dir=prepared_dir, manual_dir=str(manual_dir))
+    assert "tensorflow" not in sys.modules
+    assert read.dtype == np.uint8 and read.shape == (10000, 28, 28, 1)
+    # The stock reader of tensorflow-datasets reads the same, in the same order.
+    stock = tensorflow_datasets.data_source(name, data_dir=prepared_dir)
+    assert len(stock["train"]) == 60000
+    examples = stock["test"].__getitems__(list(range(10000)))
+    np.testing.assert_array_equal(read, [example["image"] for example in examples])
+    expected = official(manual_dir, "test")
+    assert labelled(read, [example["label"] for example in examples]) == labelled(*expected)
+    known = set(labelled(*official(manual_dir, "train")))
+    some = stock["train"].__getitems__(list(range(0, 60000, 60)))
+    assert set(labelled([example["image"] for example in some], [example["label"] for example in some])) <= known
+    # The stock builder knows it as its own.
+    info = tensorflow_datasets.builder(name, data_dir=prepared_dir).info
+    assert info.full_name == f"{name}/3.0.1"
+    assert {split: part.num_examples for split, part in info.splits.items()} == {"train": 60000, "test": 10000}
+    assert info.features["label"].num_classes == 10
+
+
+def test_fashion_mnist_from_a_download(data_sets, tmp_path, mirror, monkeypatch):
+    """The four files are fetched and verified whole; to be quick, the first 3,000 examples of each are prepared."""
+    read = sets.idx.read
+    monkeypatch.setattr(sets.idx, "read", lambda path: read(path)[:3000])
+    prepared = images.tfds("fashion_mnist", "train", data_dir=str(tmp_path))
+    pixels, labels = official(data_sets / "fashion-mnist", "train")
+    stock = tensorflow_datasets.data_source("fashion_mnist", split="train", data_dir=tmp_path)
+    examples = stock.__getitems__(list(range(3000)))
+    np.testing.assert_array_equal(prepared, [example["image"] for example in examples])
+    assert labelled(prepared, [example["label"] for example in examples]) == labelled(pixels[:3000], labels[:3000])
+
+
+def test_prepared_sets_ask_no_network(prepared, no_network, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", prepared)
+    assert images.load("mnist", "train[:30]", size=28, channels=1).shape == (30, 28, 28, 1)
+    assert images.load("mnist:3.0.1", "train[:10]+test[:5]", size=28, channels=1).shape == (15, 28, 28, 1)
+    assert no_network == []
+
+
+def test_large_sets_are_read_as_needed(prepared, monkeypatch):
+    held = images.tfds("mnist", "test[:50]", data_dir=prepared)
+    monkeypatch.setattr(source, "HOLD_BYTES", 1000)
+    lazy = images.load("mnist", "test[:50]", size=28, channels=1, data_dir=prepared)
+    assert isinstance(lazy, Source) and (lazy.size, lazy.image_shape) == (50, (28, 28, 1))
+    data = images.dataset(lazy, batch_size=50)
+    np.testing.assert_array_equal(data.feed(0, 3), held[images.indices_at(0, 3, 50, 50)])
+
+
+def test_read_refuses(prepared, tmp_path):
+    def load(name="mnist", split="test", size=28, channels=1, data_dir=prepared):
+        return lambda: images.load(name, split, size=size, channels=channels, data_dir=str(data_dir))
+
+    refused(load(size=32, channels=3), "mnist", "[32, 32, 3]", "[28, 28, 1]")
+    for split in ("validation", "train[:", "train[70000:]", ""):
+        refused(load(split=split), "train, test", "train[:10%]", repr(split))
+    refused(load(split="train[:0%]"), "at least one image", "'train[:0%]'")
+    refused(load("mnist:9.9.9"), "'mnist:9.9.9'", "3.0.1")
+    refused(load("mnist_corrupted/rust"), "'mnist_corrupted/rust'", "rust not found")
+    whole = pathlib.Path(prepared, "mnist", "3.0.1")
+    part = tmp_path / "mnist" / "3.0.1"
+    shutil.copytree(whole, part)
+    next(part.glob("mnist-test*")).unlink()
+    refused(load(data_dir=tmp_path), "not whole", part)
+    (part / "dataset_info.json").unlink()
+    refused(load(data_dir=tmp_path), part, "a part of one", "remove")
+
+
+def test_sets_of_other_things_are_refused(tmp_path):
+    def write(name, features, example, file_format="array_record"):
+        """A set of one example, made by code of this test."""
+
+        def info(self):
+            return tensorflow_datasets.core.DatasetInfo(
+                builder=self, features=tensorflow_datasets.features.FeaturesDict(features)
+            )
+
+        fields = {
+            "name": name,
+            "VERSION": tensorflow_datasets.core.Version("1.0.0"),
+            "_info": info,
+            "_split_generators": lambda self, dl_manager: {"train": self._generate_examples()},
+            "_generate_examples": lambda self: iter([(0, example)]),
+        }
+        kind = type(name, (tensorflow_datasets.core.GeneratorBasedBuilder,), fields, skip_registration=True)
+        kind.name = name
+        kind(data_dir=tmp_path).download_and_prepare(file_format=file_format)
+        return lambda: images.tfds(name, "train", data_dir=str(tmp_path))
+
+    features = tensorflow_datasets.features
+    png = sets.idx._png(np.zeros((4, 4, 3), np.uint8))
+    refused(write("things", {"count": features.Scalar(np.int64)}, {"count": 1}), "things", "an image", "count")
+    refused(write("sizes", {"image": features.Image(shape=(None, None, 3))}, {"image": png}), "one size", "None")
+    named = write("named", {"photo": features.Image(shape=(4, 4, 3)), "count": np.int64}, {"photo": png, "count": 1})
+    assert named().shape == (1, 4, 4, 3)
+    columns = write("columns", {"image": features.Image(shape=(4, 4, 3))}, {"image": png}, file_format="parquet")
+    refused(columns, "array_record", "parquet", tmp_path)
+
+
+def test_no_network_is_said_at_once(tmp_path):
+    """No stand-in for the network here: a name under .invalid resolves nowhere (RFC 2606)."""
+    url = "http://nowhere.invalid/train-images-idx3-ubyte.gz"
+    stock = types.SimpleNamespace(
+        name="mnist", data_path=tmp_path / "mnist", url_infos={url: None}, MANUAL_DOWNLOAD_INSTRUCTIONS=None
+    )
+    start = time.perf_counter()
+    refused(lambda: sets._check_files(stock, ""), url, "cannot be reached", "--manual-dir", "--data-dir")
+    assert time.perf_counter() - start < 15
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_without_files_and_network(name, tmp_path, no_network):
+    fragments = ["train-labels-idx1-ubyte.gz", "--manual-dir", "--data-dir", tmp_path / name]
+    refused(lambda: images.tfds(name, "train", data_dir=str(tmp_path)), *fragments)
+    assert len(no_network) == 1 and no_network[0].endswith(".gz")
+    assert os.listdir(tmp_path) == []
+
+
+def test_manual_dir_must_hold_the_official_files(data_sets, tmp_path, no_network):
+    given, data_dir = tmp_path / "given", tmp_path / "sets"
+
+    def prepare():
+        images.tfds("mnist", "train", data_dir=str(data_dir), manual_dir=str(given))
+
+    refused(prepare, given, "no such folder")
+    shutil.copytree(data_sets / "mnist", given)
+    file = given / "t10k-labels-idx1-ubyte.gz"
+    file.chmod(0o644)
+    given.chmod(0o755)
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"\1")
+    refused(prepare, file, "expected the SHA-256 f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6")
+    file.unlink()
+    refused(prepare, given, "t10k-labels-idx1-ubyte.gz")
+    # The files of the two sets have the same names.
+    given = data_sets / "fashion-mnist"
+    refused(prepare, given, "SHA-256")
+    assert no_network == [] and not data_dir.exists()
+
+
+def test_data_dir_must_be_writable(data_sets, tmp_path):
+    def prepare(data_dir):
+        return lambda: images.tfds("mnist", "train", data_dir=str(data_dir), manual_dir=str(data_sets / "mnist"))
+
+    (tmp_path / "file").write_text("no folder")
+    refused(prepare(tmp_path / "file" / "sets"), tmp_path / "file" / "sets", "cannot be written", "--data-dir")
+    refused(prepare(tmp_path / "file"), tmp_path / "file", "cannot be written")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    if os.geteuid() != 0:  # root writes everywhere
+        refused(prepare(closed), closed, "cannot be written", "Permission denied")
+
+
+def test_a_preparation_cut_short_is_not_taken_for_a_whole_one(data_sets, tmp_path, monkeypatch):
+    encode, count = sets.idx._png, 0
+
+    def stop_at_the_hundredth(image):
+        nonlocal count
+        count += 1
+        if count == 100:
+            raise KeyboardInterrupt
+        return encode(image)
+
+    def prepare():
+        return images.tfds("mnist", "test", data_dir=str(tmp_path), manual_dir=str(data_sets / "mnist"))
+
+    monkeypatch.setattr(sets.idx, "_png", stop_at_the_hundredth)
+    with pytest.raises(KeyboardInterrupt):
+        prepare()
+    assert os.listdir(tmp_path / "mnist") == []
+    # What a process leaves that was killed, and could not clear up, is passed over.
+    shutil.copytree(data_sets / "mnist", tmp_path / "mnist" / "incomplete.ABCDEF_3.0.1")
+    count = 0
+    with pytest.raises(KeyboardInterrupt):
+        prepare()
+
+
+@pytest.mark.parametrize("prepared_by_another", [True, False])
+def test_two_processes_may_prepare_one_set(data_sets, prepared, tmp_path, monkeypatch, prepared_by_another):
+    class Late:
+        def download_and_prepare(self, **kwargs):
+            if prepared_by_another:
+                shutil.copytree(pathlib.Path(prepared, "mnist"), tmp_path / "mnist", dirs_exist_ok=True)
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    monkeypatch.setattr(sets.idx, "builder", lambda name, data_dir: Late())
+
+    def prepare():
+        return images.tfds("mnist", "test[:3]", data_dir=str(tmp_path), manual_dir=str(data_sets / "mnist"))
+
+    if prepared_by_another:
+        assert prepare().shape == (3, 28, 28, 1)
+    else:
+        with pytest.raises(OSError, match="not empty"):
+            prepare()
+
+
+def test_a_download_that_fails(tmp_path, mirror):
+    mirror.RequestHandlerClass = functools.partial(_QuietHandler, directory=str(tmp_path))
+    data_dir = tmp_path / "sets"
+    refused(
+        lambda: images.tfds("fashion_mnist", "train", data_dir=str(data_dir)), "download failed", "404", "--manual-dir"
+    )
+    assert list((data_dir / "fashion_mnist").iterdir()) == []
+
+
+def test_other_sets_need_tensorflow(tmp_path, no_network, monkeypatch):
+    def load():
+        images.tfds("cifar10", "train", data_dir=str(tmp_path))
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    refused(load, "cifar10", "pip install 'jaxgan[tensorflow]'", tmp_path)
+    assert no_network == []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    refused(load, "cifar10", "cannot be reached", "--manual-dir")
+    assert len(no_network) == 1
+    refused(lambda: images.tfds("imagenet2012", "train", data_dir=str(tmp_path)), "imagenet2012", "by hand")
+    assert os.listdir(tmp_path) == []
