@@ -1,0 +1,1 @@
+"""Network families, one a file, each a `Generator` and a `Discriminator`."""

@@ -1,0 +1,88 @@
+"""Deep convolutional GANs: images grown by transposed convolutions, judged by strided ones.
+
+References:
+  Radford et al., Unsupervised representation learning with deep convolutional generative adversarial networks,
+  https://arxiv.org/abs/1511.06434, 2015.
+"""
+
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.layers import Conv, ConvTranspose
+
+
+class Generator(nn.Module):
+    """Latents `[B, n]` to images `[B, side, side, channels]` in [-1, 1], `side = start * product(strides)`.
+
+    Dense to `start x start` pixels, then a transposed convolution for each stride, the last one to the image; batch
+    normalisation (where `norm`) and a leaky ReLU after all but the last, which ends in tanh. Biases only where nothing
+    normalises them away.
+
+    Attributes:
+      channels: 1 (grey) or 3 (RGB).
+      start: side of the first feature map, pixels; at least the kernel's, or a CPU pays for it.
+      features: channels of the feature maps, one for each stride.
+      strides: enlargement of each transposed convolution.
+      kernel_size: side of the kernels, pixels.
+      slope: slope of the leaky ReLU below zero.
+      norm: whether feature maps are batch-normalised.
+      axis_name: mapped axis over which batch statistics are taken together (`pmap`).
+    """
+
+    channels: int = 1
+    start: int = 7
+    features: tuple[int, ...] = (256, 128, 64)
+    strides: tuple[int, ...] = (1, 2, 2)
+    kernel_size: int = 5
+    slope: float = 0.3
+    norm: bool = True
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, z: jax.Array, train: bool = False) -> jax.Array:
+        init = nn.initializers.glorot_uniform()
+
+        def activate(x):
+            if self.norm:
+                x = nn.BatchNorm(not train, momentum=0.99, epsilon=1e-3, axis_name=self.axis_name)(x)
+            return nn.leaky_relu(x, self.slope)
+
+        layer = functools.partial(ConvTranspose, kernel_size=self.kernel_size, use_bias=not self.norm, kernel_init=init)
+        x = nn.Dense(self.start**2 * self.features[0], use_bias=not self.norm, kernel_init=init)(z)
+        x = activate(x).reshape(-1, self.start, self.start, self.features[0])
+        for features, stride in zip(self.features[1:], self.strides[:-1], strict=True):
+            x = activate(layer(features, stride=stride)(x))
+        return jnp.tanh(layer(self.channels, stride=self.strides[-1])(x))
+
+
+class Discriminator(nn.Module):
+    """Images `[B, H, W, C]` to logits `[B]`: strided convolutions, leaky ReLU and dropout after each, one dense output.
+
+    No normalisation, so every image is judged by itself, as gradient penalties need.
+
+    Attributes:
+      features: channels after each convolution.
+      strides: step of each convolution, pixels.
+      kernel_size: side of the kernels, pixels.
+      slope: slope of the leaky ReLU below zero.
+      dropout: share of outputs set to zero in training.
+    """
+
+    features: tuple[int, ...] = (64, 128)
+    strides: tuple[int, ...] = (2, 2)
+    kernel_size: int = 5
+    slope: float = 0.3
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        init = nn.initializers.glorot_uniform()
+        for features, stride in zip(self.features, self.strides, strict=True):
+            x = Conv(features, self.kernel_size, stride, kernel_init=init)(x)
+            x = nn.leaky_relu(x, self.slope)
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(1, kernel_init=init)(x.reshape(x.shape[0], math.prod(x.shape[1:])))[:, 0]
