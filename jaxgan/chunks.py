@@ -1,0 +1,128 @@
+"""Chunks of steps: where they run, how they are fed, and what comes of each."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+
+from jaxgan import lift
+from jaxgan.data import Data
+from jaxgan.errors import DivergedError
+
+PyTree = Any
+CHUNK_BYTES = 2**28
+"""Most memory that the batches of one chunk of steps may take on the device."""
+
+
+class Machine(NamedTuple):
+    """Where a run's arrays lie and how its chunks of steps are compiled.
+
+    Attributes:
+      chunk: `lift.chunk` of the step, compiled for the devices.
+      whole: sharding of what every device holds.
+      batches: sharding of batches, `[steps, batch, ...]`.
+    """
+
+    chunk: Callable
+    whole: Sharding
+    batches: Sharding
+
+
+def machine(step: Callable, name: str) -> Machine:
+    """The devices and the compiled chunk of one of the lifts `jit`, `pmap`, `mesh`."""
+    steps = lift.chunk(step)
+    if name == "jit":
+        device = SingleDeviceSharding(jax.devices()[0])
+        return Machine(lift.jit(steps), device, device)
+    mesh = lift.data_mesh()
+    whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, lift.AXIS))
+    chunk = lift.pmap(steps, batch_axis=1) if name == "pmap" else lift.mesh(steps, mesh, batch_axis=1)
+    return Machine(chunk, whole, split)
+
+
+def chunk_length(batch: PyTree, most: int) -> int:
+    """Number of steps in a chunk: at most `most`, and no more than `CHUNK_BYTES` of batches."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
+    return max(1, min(most, CHUNK_BYTES // size))
+
+
+def loader(data: Data, seed: int, length: int, machine: Machine) -> Callable[[int, int], PyTree]:
+    """A function `(start, count)` that puts the batches of steps `start, ..., start + count - 1` on the devices.
+
+    What it returns is always `[length, ...]`, the last batch repeated, so that one compiled program takes it.
+    """
+    arrays = jax.device_put(data.arrays, machine.whole)
+    make = jax.jit(jax.vmap(data.batch, in_axes=(None, 0)), out_shardings=machine.batches)
+
+    def load(start: int, count: int) -> PyTree:
+        fed = [data.feed(seed, step) for step in range(start, start + count)]
+        stacked = jax.tree.map(lambda *v: np.stack(v), *fed, *fed[-1:] * (length - count))
+        with jax.transfer_guard("disallow"):
+            return make(arrays, jax.device_put(stacked, machine.whole))
+
+    return load
+
+
+class Chunk(NamedTuple):
+    """Some steps that were done.
+
+    Attributes:
+      step: the number of steps done in all.
+      state: the state then; given up when the next chunk is asked for.
+      rows: the metrics of these steps, `[steps]` each.
+      seconds: wall time.
+      waited: seconds of it in which the devices waited for batches.
+    """
+
+    step: int
+    state: PyTree
+    rows: dict[str, np.ndarray]
+    seconds: float
+    waited: float
+
+
+def run(
+    where: Machine, load: Callable, key: jax.Array, state: PyTree, start: int, steps: int, end: Callable[[int], int]
+) -> Iterator[Chunk]:
+    """Runs from one step to another; the host makes the next batches while the devices work on these.
+
+    Args:
+      where: the machine.
+      load: from `loader`.
+      key: of the steps.
+      state: the state at `start`; given up.
+      start: the step to start from.
+      steps: the step to reach.
+      end: `step -> step`, where the chunk that starts at a step ends.
+    """
+    with ThreadPoolExecutor(1) as feeder:
+        step, pending = start, feeder.submit(load, start, end(start) - start)
+        while step < steps:
+            began = time.perf_counter()
+            batches = pending.result()
+            waited = time.perf_counter() - began
+            count, step = end(step) - step, end(step)
+            with jax.transfer_guard("disallow"):
+                state, rows = where.chunk(key, state, batches, jax.device_put(np.int32(count), where.whole))
+                if step < steps:
+                    pending = feeder.submit(load, step, end(step) - step)
+                rows = {name: values[:count] for name, values in jax.device_get(rows).items()}
+            yield Chunk(step, state, rows, time.perf_counter() - began, waited)
+
+
+def check_finite(rows: dict[str, np.ndarray], step: int, saved: int | None) -> None:
+    """Refuses metrics of the steps up to `step` that are not finite.
+
+    Raises:
+      DivergedError: with the first such step of the first such metric.
+    """
+    for name, values in rows.items():
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            kept = "there is no checkpoint" if saved is None else f"the last checkpoint is step {saved}"
+            at = step - len(values) + int(bad[0]) + 1
+            raise DivergedError(f"step {at}: {name} is {values[bad[0]]}; {kept}; try a lower learning rate")

@@ -1,0 +1,138 @@
+"""What an experiment file gives: one function whose keyword defaults are its configuration."""
+
+import functools
+import hashlib
+import importlib.util
+import inspect
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxgan import render
+from jaxgan.data import Data, images, mixtures, split
+from jaxgan.errors import InputError
+from jaxgan.gan import GAN
+from jaxgan.metrics import mixture, pixels
+
+AXIS_OPTION = "axis_name"
+"""The keyword by which an experiment is told of a mapped axis; set by the lift, never on the command line."""
+
+EVALUATED = 10_000
+"""Most images that an evaluation compares."""
+POINTS = 2_500
+"""Points that an evaluation of a mixture draws: PacGAN's protocol."""
+
+
+class Experiment(NamedTuple):
+    """What the function `experiment` of an experiment file returns.
+
+    Attributes:
+      gan: the three pure functions.
+      data: makes the training data; called only where training needs them.
+      picture: samples `[N, ...]` to one picture, uint8 `[height, width, 1 or 3]`.
+      picture_count: number of samples in a picture during training.
+      evaluate: takes a function that draws so many samples, `count -> [count, ...]`; gives named figures for JSON.
+    """
+
+    gan: GAN
+    data: Callable[[], Data]
+    picture: Callable[[np.ndarray], np.ndarray]
+    picture_count: int
+    evaluate: Callable[[Callable[[int], np.ndarray]], dict[str, Any]]
+
+
+def image_experiment(
+    gan: GAN, dataset: str, *, size: int, channels: int, batch_size: int, data_dir: str = "", manual_dir: str = ""
+) -> Experiment:
+    """A GAN of images with their data, their grid and their distance in pixels.
+
+    Args:
+      gan: the game.
+      dataset: "digits", a folder of images, a `.npy` or `.npz` file, or the name of a tensorflow-datasets set.
+      size: height and width, pixels.
+      channels: 1 (grey) or 3 (RGB).
+      batch_size: images that one step consumes.
+      data_dir: where prepared tensorflow-datasets sets lie, "" for `$TFDS_DATA_DIR` or their usual place.
+      manual_dir: folder of the official files to prepare a set from, "" to download them.
+    """
+    sets = functools.cache(
+        lambda: split.train_and_test(dataset, size=size, channels=channels, data_dir=data_dir, manual_dir=manual_dir)
+    )
+
+    def evaluate(draw):
+        train, held_out = (split.first(images, EVALUATED) for images in sets())
+        samples = draw(min(len(train), len(held_out)))
+        return {"samples": len(samples)} | pixels.pixel_distance(samples, train, held_out)
+
+    return Experiment(
+        gan=gan,
+        data=lambda: images.dataset(sets()[0], batch_size=batch_size),
+        picture=render.image_grid,
+        picture_count=64,
+        evaluate=evaluate,
+    )
+
+
+def mixture_experiment(gan: GAN, centers: np.ndarray, std: float, *, batch_size: int) -> Experiment:
+    """A GAN of points of a 2-D Gaussian mixture with their data, their density and their modes.
+
+    Args:
+      gan: the game.
+      centers: `[modes, 2]`.
+      std: standard deviation of each mode, along each axis.
+      batch_size: points that one step consumes.
+    """
+
+    def evaluate(draw):
+        samples = draw(POINTS)
+        return {"samples": POINTS} | mixture.mixture_quality(samples, centers, std)
+
+    extent = 1.25 * float(np.abs(centers).max())
+    return Experiment(
+        gan=gan,
+        data=lambda: mixtures.mixture(centers, std, batch_size=batch_size),
+        picture=functools.partial(render.point_density, extent=extent),
+        picture_count=POINTS,
+        evaluate=evaluate,
+    )
+
+
+def load(path: str) -> Callable[..., Experiment]:
+    """The function `experiment` of a Python file.
+
+    Args:
+      path: the file, e.g. `experiments/digits.py`.
+
+    Returns:
+      The function; its keyword defaults are the experiment's configuration.
+
+    Raises:
+      InputError: when there is no such file, or no such function in it, or an option of it has no default.
+    """
+    file = pathlib.Path(path)
+    if not file.is_file() or file.suffix != ".py":
+        raise InputError(f"no experiment {path!r}: expected a Python file, such as experiments/digits.py")
+    spec = importlib.util.spec_from_file_location(f"experiment_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function = getattr(module, "experiment", None)
+    if not callable(function):
+        raise InputError(f"{path} has no function 'experiment': it must define one that returns an Experiment")
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty:
+            raise InputError(
+                f"{path}: option {parameter.name!r} of 'experiment' must be keyword-only and have a default"
+            )
+    return function
+
+
+def options(function: Callable[..., Experiment]) -> dict[str, inspect.Parameter]:
+    """The options that an experiment offers, by name: its keywords but `axis_name`."""
+    return {name: p for name, p in inspect.signature(function).parameters.items() if name != AXIS_OPTION}
+
+
+def digest(path: str) -> str:
+    """SHA-256 of an experiment file, hexadecimal."""
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
