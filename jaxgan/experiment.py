@@ -87,7 +87,8 @@ def mixture_experiment(gan: GAN, centers: np.ndarray, std: float, *, batch_size:
 
     def evaluate(draw):
         samples = draw(POINTS)
-        return {"samples": POINTS} | mixture.mixture_quality(samples, centers, std)
+        quality = mixture.mixture_quality(samples, centers, std)
+        return {"samples": POINTS} | quality | {"high_quality_perfect": mixture.PERFECT_HIGH_QUALITY}
 
     extent = 1.25 * float(np.abs(centers).max())
     return Experiment(

@@ -208,3 +208,25 @@ def _convolution(module: Conv | ConvTranspose, apply: Callable, x: jax.Array) ->
     if module.use_bias:
         y = y + jnp.expand_dims(module.param("bias", nn.initializers.zeros, (module.features,)), (0, 1, 2))
     return y
+
+
+class Maxout(nn.Module):
+    """The largest of several linear pieces, `[B, n] -> [B, features]`.
+
+    `h_i = max_j (x W_ij + b_ij)`.
+
+    Attributes:
+      features: number of outputs.
+      pieces: linear pieces to each output.
+
+    References:
+      Goodfellow et al., Maxout networks, https://arxiv.org/abs/1302.4389, 2013.
+    """
+
+    features: int
+    pieces: int = 5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        pieces = nn.Dense(self.features * self.pieces)(x)
+        return pieces.reshape(*x.shape[:-1], self.features, self.pieces).max(axis=-1)

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import platform
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -87,7 +88,7 @@ def write(workdir: pathlib.Path, run: Run) -> None:
 
 
 def check_same(workdir: pathlib.Path, before: Run, now: Run) -> None:
-    """Refuses to resume another run than the one in the directory.
+    """Refuses to resume another run than the one in the directory, and tells where the experiment file has changed.
 
     Raises:
       InputError: when experiment, options, seed or batch differ; it names each difference.
@@ -95,6 +96,8 @@ def check_same(workdir: pathlib.Path, before: Run, now: Run) -> None:
     flat_before, flat_now = (
         {"experiment": r.experiment, "seed": r.seed, **r.options, "batch": r.batch} for r in (before, now)
     )
+    if before.digest != now.digest:
+        print(f"{now.experiment} has changed since {workdir} was begun", file=sys.stderr)
     changes = [
         f"{name} {flat_before.get(name, 'absent')} -> {flat_now.get(name, 'absent')}"
         for name in sorted(flat_before.keys() | flat_now.keys())

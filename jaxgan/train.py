@@ -50,7 +50,7 @@ class Target(NamedTuple):
     at_most: bool
     value: float
 
-    def reached(self, values: dict[str, float]) -> bool:
+    def reached(self, values: dict[str, Any]) -> bool:
         """Whether a line of metrics fulfils the condition; a line without such metrics does not.
 
         Raises:
@@ -61,7 +61,10 @@ class Target(NamedTuple):
             return False
         if self.name not in values:
             raise InputError(f"--target names {self.name}: there are {', '.join(sorted(values))}")
-        return values[self.name] <= self.value if self.at_most else values[self.name] >= self.value
+        value = values[self.name]
+        if value is None:  # a figure that has no value here, such as the divergence where no sample is good
+            return False
+        return value <= self.value if self.at_most else value >= self.value
 
 
 def parse_target(text: str, schedule: Schedule) -> Target:

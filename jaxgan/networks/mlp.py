@@ -6,6 +6,8 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
+from jaxgan.layers import Maxout
+
 
 class Generator(nn.Module):
     """Latents `[B, n]` through hidden layers to samples `[B, *shape]`.
@@ -36,17 +38,19 @@ class Discriminator(nn.Module):
     Attributes:
       widths: sizes of the hidden layers.
       activation: applied after each hidden layer.
+      pieces: 1, or the number of maxout pieces of each hidden layer, which then has no other activation.
       dropout: share of each hidden layer's outputs set to zero in training.
     """
 
     widths: tuple[int, ...] = (128, 128)
     activation: Callable = nn.leaky_relu
+    pieces: int = 1
     dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         x = x.reshape(x.shape[0], -1)
         for width in self.widths:
-            x = self.activation(nn.Dense(width)(x))
+            x = Maxout(width, self.pieces)(x) if self.pieces > 1 else self.activation(nn.Dense(width)(x))
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(1)(x)[:, 0]

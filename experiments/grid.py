@@ -1,0 +1,46 @@
+"""Twenty-five Gaussians on a grid: narrow modes far apart, on which a GAN shows what it misses."""
+
+import optax
+
+from jaxgan import losses, penalties
+from jaxgan.data import mixtures
+from jaxgan.experiment import Experiment, mixture_experiment
+from jaxgan.gan import make_gan, normal_latents
+from jaxgan.network import flax_network
+from jaxgan.networks import mlp
+
+
+def experiment(
+    *,
+    batch_size: int = 512,
+    learning_rate: float = 1e-3,
+    gamma: float = 0.1,
+    width: int = 128,
+    axis_name: str | None = None,
+) -> Experiment:
+    """Relativistic loss with R1 and R2 on the grid {-4, -2, 0, 2, 4}^2, standard deviation 0.05.
+
+    Args:
+      batch_size: points in a step.
+      learning_rate: of both players' Adam.
+      gamma: weight of the gradient penalties, halved.
+      width: size of the two hidden layers of each network.
+      axis_name: mapped axis, set by `--lift pmap`.
+    """
+
+    def penalty(key, step, critic, real, fake):
+        on_real = penalties.gradient_squared_norm(critic, real)
+        on_fake = penalties.gradient_squared_norm(critic, fake)
+        return 0.5 * gamma * (on_real + on_fake)
+
+    gan = make_gan(
+        flax_network(mlp.Generator((2,), widths=(width, width))),
+        flax_network(mlp.Discriminator(widths=(width, width))),
+        losses.relativistic,
+        generator_tx=optax.adam(learning_rate, b1=0.0, b2=0.99),
+        discriminator_tx=optax.adam(learning_rate, b1=0.0, b2=0.99),
+        latent=normal_latents(2),
+        discriminator_penalty=penalty,
+        axis_name=axis_name,
+    )
+    return mixture_experiment(gan, mixtures.grid_centers(), 0.05, batch_size=batch_size)

@@ -1,0 +1,44 @@
+"""Least-squares GAN on MNIST, with the networks of the DCGAN tutorial."""
+
+import optax
+
+from jaxgan import losses
+from jaxgan.experiment import Experiment, image_experiment
+from jaxgan.gan import make_gan, normal_latents
+from jaxgan.network import flax_network
+from jaxgan.networks import dcgan
+
+
+def experiment(
+    *,
+    dataset: str = "mnist",
+    data_dir: str = "",
+    manual_dir: str = "",
+    batch_size: int = 128,
+    learning_rate: float = 2e-4,
+    axis_name: str | None = None,
+) -> Experiment:
+    """Least-squares loss with targets 1 and 0; the discriminator's logits are its outputs, without a sigmoid.
+
+    Mao et al. 2017, https://arxiv.org/abs/1611.04076, Eq. 9.
+
+    Args:
+      dataset: tensorflow-datasets name (mnist, fashion_mnist, ...), folder of images, .npy or .npz file.
+      data_dir: where prepared tensorflow-datasets sets lie; empty: $TFDS_DATA_DIR or their usual place.
+      manual_dir: folder of the official .gz files to prepare the set from; empty: download them.
+      batch_size: images in a step.
+      learning_rate: of both players' Adam.
+      axis_name: mapped axis, set by `--lift pmap`.
+    """
+    gan = make_gan(
+        flax_network(dcgan.Generator(axis_name=axis_name)),
+        flax_network(dcgan.Discriminator(dropout=0.3)),
+        losses.least_squares,
+        generator_tx=optax.adam(learning_rate, b1=0.5),
+        discriminator_tx=optax.adam(learning_rate, b1=0.5),
+        latent=normal_latents(100),
+        axis_name=axis_name,
+    )
+    return image_experiment(
+        gan, dataset, size=28, channels=1, batch_size=batch_size, data_dir=data_dir, manual_dir=manual_dir
+    )

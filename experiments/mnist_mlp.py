@@ -1,0 +1,47 @@
+"""The network of the first GAN paper on MNIST: no convolutions."""
+
+import jax.numpy as jnp
+import optax
+
+from jaxgan import losses
+from jaxgan.experiment import Experiment, image_experiment
+from jaxgan.gan import make_gan, uniform_latents
+from jaxgan.network import flax_network
+from jaxgan.networks import mlp
+
+
+def experiment(
+    *,
+    dataset: str = "mnist",
+    data_dir: str = "",
+    manual_dir: str = "",
+    batch_size: int = 100,
+    learning_rate: float = 2e-4,
+    axis_name: str | None = None,
+) -> Experiment:
+    """Rectifiers in the generator, maxout and dropout in the discriminator, uniform latents, non-saturating loss.
+
+    The architecture is Goodfellow et al. 2014's (https://arxiv.org/abs/1406.2661, section 5, and its published code:
+    1200-1200 against maxout 240-240 of 5 pieces); Adam takes the place of its momentum with a decaying rate, and tanh
+    that of the sigmoid, for images in [-1, 1].
+
+    Args:
+      dataset: tensorflow-datasets name (mnist, fashion_mnist, ...), folder of images, .npy or .npz file.
+      data_dir: where prepared tensorflow-datasets sets lie; empty: $TFDS_DATA_DIR or their usual place.
+      manual_dir: folder of the official .gz files to prepare the set from; empty: download them.
+      batch_size: images in a step.
+      learning_rate: of both players' Adam.
+      axis_name: mapped axis, set by `--lift pmap`.
+    """
+    gan = make_gan(
+        flax_network(mlp.Generator((28, 28, 1), widths=(1200, 1200), output=jnp.tanh)),
+        flax_network(mlp.Discriminator(widths=(240, 240), pieces=5, dropout=0.5)),
+        losses.non_saturating,
+        generator_tx=optax.adam(learning_rate, b1=0.5),
+        discriminator_tx=optax.adam(learning_rate, b1=0.5),
+        latent=uniform_latents(100),
+        axis_name=axis_name,
+    )
+    return image_experiment(
+        gan, dataset, size=28, channels=1, batch_size=batch_size, data_dir=data_dir, manual_dir=manual_dir
+    )
