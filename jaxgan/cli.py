@@ -1,7 +1,9 @@
 """The command line: `jaxgan train | sample | evaluate EXPERIMENT.py --workdir DIR ...`."""
 
+import contextlib
 import dataclasses
 import functools
+import io
 import json
 import pathlib
 import sys
@@ -83,6 +85,23 @@ def option_fields(function: Callable) -> type:
     return dataclasses.make_dataclass("Options", fields, frozen=True)
 
 
+def read_options(commands: Any, arguments: list[str]) -> Any:
+    """What tyro reads of a command line; its complaints, which it frames over several lines, as one.
+
+    Raises:
+      InputError: for a command line that cannot be read.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(commands, prog="jaxgan", description=__doc__.splitlines()[0], args=arguments)
+    except SystemExit as end:
+        if not end.code:  # --help
+            raise
+        words = (line.strip("│─ ") for line in said.getvalue().splitlines() if not line.startswith(("╭", "╰")))
+        raise InputError(" ".join(filter(None, words))) from end
+
+
 def parse(arguments: list[str]) -> tuple[Any, dict[str, Any]]:
     """The command and the experiment's options, of a command line."""
     # The experiment says which options there are, so it is loaded before they are read.
@@ -94,16 +113,16 @@ def parse(arguments: list[str]) -> tuple[Any, dict[str, Any]]:
     @dataclasses.dataclass(frozen=True)
     class TrainWithOptions:
         run: tyro.conf.OmitArgPrefixes[Train]
-        options: tyro.conf.OmitArgPrefixes[offered]
+        experiment: tyro.conf.OmitArgPrefixes[offered]
 
     commands = (
-        Annotated[TrainWithOptions, tyro.conf.subcommand("train", description=Train.__doc__)]
+        Annotated[TrainWithOptions, tyro.conf.subcommand("train", description=Train.__doc__.splitlines()[0])]
         | Annotated[Sample, tyro.conf.subcommand("sample")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     )
-    parsed = tyro.cli(commands, prog="jaxgan", description="Generative adversarial networks in JAX.", args=arguments)
+    parsed = read_options(commands, arguments)
     if isinstance(parsed, TrainWithOptions):
-        return parsed.run, dataclasses.asdict(parsed.options)
+        return parsed.run, dataclasses.asdict(parsed.experiment)
     return parsed, {}
 
 

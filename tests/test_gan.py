@@ -1,0 +1,321 @@
+"""The step: which player moves, from where, with which latents; and what it never does."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgan import losses, penalties
+from jaxgan.gan import GAN, make_gan, normal_latents, uniform_latents
+from jaxgan.network import Network, flax_network
+from jaxgan.networks import dcgan, mlp
+
+BATCH = 24
+
+
+def build(loss=losses.non_saturating, rate=0.05, **options) -> GAN:
+    return make_gan(
+        flax_network(mlp.Generator((2,), widths=(16,))),
+        flax_network(mlp.Discriminator(widths=(16,))),
+        loss,
+        generator_tx=options.pop("generator_tx", optax.sgd(rate)),
+        discriminator_tx=options.pop("discriminator_tx", optax.sgd(rate)),
+        latent=options.pop("latent", normal_latents(4)),
+        **options,
+    )
+
+
+@pytest.fixture
+def batch():
+    return {"x": jax.random.normal(jax.random.key(7), (BATCH, 2))}
+
+
+def scalar_network(apply) -> Network:
+    """A network of one parameter, so that a step can be computed by hand."""
+
+    def init(key, x, cond):
+        return {"params": {"w": jnp.array(0.5)}}
+
+    return Network(init, lambda variables, x, cond, *, key, train: (apply(variables["params"]["w"], x), variables))
+
+
+def scalar_gan(**options) -> GAN:
+    """`G(z) = g z`, `D(x) = d x`, constant latents `z = 2`, data `x = 3`, both `g` and `d` at 1/2, gradient descent."""
+    return make_gan(
+        scalar_network(lambda g, z: g * z),
+        scalar_network(lambda d, x: d * x),
+        losses.wasserstein,
+        generator_tx=optax.sgd(0.1),
+        discriminator_tx=optax.sgd(0.1),
+        latent=lambda key, batch: jnp.full((batch["x"].shape[0],), 2.0),
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "d_after", "g_after"),
+    [
+        # critic's loss d g z - d x: gradient g z - x = 1 - 3 = -2, so d = 0.5 + 0.2; generator's loss -d g z.
+        ({}, 0.7, 0.5 + 0.1 * 0.7 * 2),
+        ({"simultaneous": True}, 0.7, 0.5 + 0.1 * 0.5 * 2),
+        ({"discriminator_steps": 3}, 1.1, 0.5 + 0.1 * 1.1 * 2),
+        # a penalty of d^2 (the squared gradient of d x) adds 2 d = 1 to the gradient of the first update
+        (
+            {
+                "discriminator_penalty": lambda key, step, critic, real, fake: penalties.gradient_squared_norm(
+                    critic, real
+                )
+            },
+            0.6,
+            0.5 + 0.1 * 0.6 * 2,
+        ),
+        # a penalty of the fake itself, g z: adds z; one of the generator, G(3) = 3 g: adds 3
+        ({"generator_penalty": lambda key, step, generator, z, fake, batch: fake}, 0.7, 0.5 + 0.1 * (0.7 * 2 - 2)),
+        (
+            {"generator_penalty": lambda key, step, generator, z, fake, batch: generator(jnp.full_like(z, 3.0))},
+            0.7,
+            0.5 + 0.1 * (0.7 * 2 - 3),
+        ),
+    ],
+)
+def test_a_step_is_what_a_hand_computes(key, options, d_after, g_after):
+    gan = scalar_gan(**options)
+    batch = {"x": jnp.full((6,), 3.0)}
+    state, _ = gan.step(key, gan.init(key, batch), batch)
+    np.testing.assert_allclose(state.discriminator.params["w"], d_after, rtol=1e-6)
+    np.testing.assert_allclose(state.generator.params["w"], g_after, rtol=1e-6)
+
+
+def test_penalties_are_told_the_step(key):
+    gan = scalar_gan(discriminator_penalty=lambda key, step, critic, real, fake: critic(real) * 0.0 + step)
+    batch = {"x": jnp.full((6,), 3.0)}
+    state, seen = gan.init(key, batch), []
+    for _ in range(3):
+        state, metrics = gan.step(key, state, batch)
+        seen.append(float(metrics["discriminator/penalty"]))
+    assert seen == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("simultaneous", [False, True])
+@pytest.mark.parametrize("still", ["generator", "discriminator"])
+def test_a_players_update_leaves_the_other_bitwise_unchanged(key, batch, still, simultaneous):
+    gan = build(simultaneous=simultaneous, **{f"{still}_tx": optax.set_to_zero()})
+    before = gan.init(key, batch)
+    after, _ = gan.step(key, before, batch)
+    jax.tree.map(np.testing.assert_array_equal, getattr(before, still).params, getattr(after, still).params)
+    moving = {"generator", "discriminator"} - {still}
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), *(getattr(s, *moving).params for s in (before, after)))
+    assert any(jax.tree.leaves(moved))
+
+
+def test_relativistic_generators_see_the_data(key, batch):
+    gan = build(losses.relativistic, discriminator_tx=optax.set_to_zero())
+    state = gan.init(key, batch)
+    one, _ = gan.step(key, state, batch)
+    other, _ = gan.step(key, state, {"x": batch["x"] + 1.0})
+    assert any(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), one.generator, other.generator)))
+
+
+@pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=losses.LOSSES)
+def test_every_loss_trains_and_reports_finite_metrics(key, batch, loss):
+    gan = build(loss)
+    state, metrics = gan.step(key, gan.init(key, batch), batch)
+    assert {
+        f"{player}/{name}" for player in ("generator", "discriminator") for name in ("loss", "gradient_norm")
+    } <= metrics.keys()
+    for name, value in metrics.items():
+        assert value.shape == () and np.isfinite(value), name
+    assert int(state.step) == 1
+
+
+def test_accuracy_counts_each_side_of_the_boundary(key):
+    """Logits 3 d = 1.5 on data, 2 g d = 0.5 on fakes."""
+    batch = {"x": jnp.full((4,), 3.0)}
+    for boundary, real, fake in [(0.0, 1.0, 0.0), (1.0, 1.0, 1.0), (2.0, 0.0, 1.0), (None, 1.0, 1.0)]:
+        gan = scalar_gan()
+        gan = make_gan(
+            scalar_network(lambda g, z: g * z),
+            scalar_network(lambda d, x: d * x),
+            losses.wasserstein._replace(boundary=boundary),
+            generator_tx=optax.sgd(0.1),
+            discriminator_tx=optax.sgd(0.1),
+            latent=lambda key, batch: jnp.full((batch["x"].shape[0],), 2.0),
+        )
+        _, metrics = gan.step(key, gan.init(key, batch), batch)
+        assert (metrics["discriminator/real_accuracy"], metrics["discriminator/fake_accuracy"]) == (real, fake)
+        assert (metrics["discriminator/real_logits"], metrics["discriminator/fake_logits"]) == (1.5, 0.5)
+
+
+def test_the_average_follows_the_updated_generator(key, batch):
+    gan = build(ema_decay=0.5)
+    state = gan.init(key, batch)
+    ema = state.ema["params"]
+    for step in range(12):
+        state, _ = gan.step(key, state, batch)
+        decay = min(0.5, (1 + step) / (10 + step))
+        ema = jax.tree.map(lambda a, v, d=decay: d * a + (1 - d) * v, ema, state.generator.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), ema, state.ema["params"])
+
+
+def test_samples_come_from_the_average_without_training_noise(key, batch):
+    gan = make_gan(
+        flax_network(dcgan.Generator(start=4, features=(8, 8), strides=(1, 2), kernel_size=3)),
+        flax_network(dcgan.Discriminator(features=(8,), strides=(2,), kernel_size=3, dropout=0.5)),
+        losses.hinge,
+        generator_tx=optax.sgd(0.1),
+        discriminator_tx=optax.sgd(0.1),
+        latent=normal_latents(3),
+    )
+    images = {"x": jax.random.normal(key, (BATCH, 8, 8, 1))}
+    state, _ = gan.step(key, gan.init(key, images), images)
+    samples = gan.sample(key, state, images)
+    latents = jax.random.normal(jax.random.split(key)[0], (BATCH, 3))
+    expected = dcgan.Generator(start=4, features=(8, 8), strides=(1, 2), kernel_size=3).apply(state.ema, latents)
+    np.testing.assert_allclose(samples, expected, rtol=1e-6)
+    other = gan.sample(key, state._replace(generator=None, discriminator=None), images)
+    np.testing.assert_array_equal(samples, other)
+
+
+def test_statistics_move_only_in_their_players_own_update(key):
+    """The discriminator's second look at the fakes, for the generator's sake, leaves its statistics alone."""
+
+    def init(key, x, cond):
+        return {"params": {"w": jnp.array(0.5)}, "calls": {"n": jnp.array(0)}}
+
+    def apply(variables, x, cond, *, key, train):
+        count = {"n": variables["calls"]["n"] + 1} if train else variables["calls"]
+        return variables["params"]["w"] * x, {**variables, "calls": count}
+
+    counting = Network(init, apply)
+    gan = make_gan(
+        counting,
+        counting,
+        losses.wasserstein,
+        generator_tx=optax.sgd(0.1),
+        discriminator_tx=optax.sgd(0.1),
+        latent=lambda key, batch: jnp.ones_like(batch["x"]),
+        discriminator_steps=3,
+    )
+    batch = {"x": jnp.ones((6,))}
+    state, _ = gan.step(key, gan.init(key, batch), batch)
+    assert int(state.discriminator.stats["calls"]["n"]) == 6  # data and fakes, in each of three updates
+    assert int(state.generator.stats["calls"]["n"]) == 1
+    assert int(state.ema["calls"]["n"]) == 1  # counters are taken, not averaged
+
+
+def test_logits_data_and_fakes_may_be_pytrees(key):
+    """Two domains, each judged at two scales: the losses of the leaves add."""
+
+    def judge(w, x):
+        return {name: [w * v, w * v.mean(axis=1)] for name, v in x.items()}
+
+    gan = make_gan(
+        scalar_network(lambda g, z: {"a": g * z, "b": 2 * g * z}),
+        scalar_network(judge),
+        losses.least_squares,
+        generator_tx=optax.sgd(0.1),
+        discriminator_tx=optax.sgd(0.1),
+        latent=lambda key, batch: jnp.ones_like(batch["x"]["a"]),
+    )
+    batch = {"x": {"a": jnp.ones((4, 3)), "b": jnp.ones((4, 3))}}
+    state, metrics = gan.step(key, gan.init(key, batch), batch)
+    # real logits 0.5: 0.125 each; fake logits 0.25 and 0.5: 0.03125 and 0.125; two scales of each
+    np.testing.assert_allclose(metrics["discriminator/loss"], 2 * (0.125 + 0.03125) + 2 * (0.125 + 0.125), rtol=1e-6)
+    assert jax.tree.structure(gan.sample(key, state, batch)) == jax.tree.structure(batch["x"])
+
+
+def test_conditioning_reaches_both_players(key):
+    def init(key, x, cond):
+        return {"params": {"w": jnp.array(1.0)}}
+
+    def apply(variables, x, cond, *, key, train):
+        return variables["params"]["w"] * x + cond, variables
+
+    network = Network(init, apply)
+    gan = make_gan(
+        network,
+        network,
+        losses.wasserstein,
+        generator_tx=optax.sgd(0.0),
+        discriminator_tx=optax.sgd(0.0),
+        latent=lambda key, batch: jnp.zeros_like(batch["x"]),
+    )
+    batch = {"x": jnp.ones((4,)), "cond": jnp.full((4,), 5.0)}
+    state = gan.init(key, batch)
+    np.testing.assert_array_equal(gan.sample(key, state, batch), batch["cond"])
+    _, metrics = gan.step(key, state, batch)
+    assert (metrics["discriminator/real_logits"], metrics["discriminator/fake_logits"]) == (6.0, 10.0)
+
+
+def test_the_generator_runs_forward_once_a_step(key, batch):
+    """Both players share one pass: the compiled step costs what its parts do, counted by hand in matrix products."""
+    width, hidden = 64, 256
+    gan = make_gan(
+        flax_network(mlp.Generator((2,), widths=(hidden, hidden))),
+        flax_network(mlp.Discriminator(widths=(8,))),
+        losses.non_saturating,
+        generator_tx=optax.sgd(0.1),
+        discriminator_tx=optax.sgd(0.1),
+        latent=normal_latents(width),
+    )
+    step = jax.jit(gan.step).lower(key, gan.init(key, batch), batch).compile()
+    forward = 2 * BATCH * (width * hidden + hidden * hidden + hidden * 2)
+    # forward once, weight gradients of all layers, input gradients of all but the first
+    once = forward + forward + (forward - 2 * BATCH * width * hidden)
+    assert once < step.cost_analysis()["flops"] < once + 0.5 * forward
+
+
+def test_latents_are_new_at_every_step_and_the_same_for_the_same_step(key, batch):
+    def gan_that_shows(latent):
+        return build(latent=latent, loss=losses.wasserstein, discriminator_tx=optax.sgd(0.0))
+
+    gan = gan_that_shows(normal_latents(4))
+    state = gan.init(key, batch)
+    first, a = gan.step(key, state, batch)
+    _, b = gan.step(key, state, batch)
+    _, later = gan.step(key, state._replace(step=state.step + 1), batch)
+    assert a["discriminator/fake_logits"] == b["discriminator/fake_logits"]
+    assert a["discriminator/fake_logits"] != later["discriminator/fake_logits"]
+
+
+@pytest.mark.parametrize(
+    ("latent", "mean", "variance", "low", "high"),
+    [(normal_latents(3, 5), 0.0, 1.0, -7.0, 7.0), (uniform_latents(3, 5), 0.0, 1 / 3, -1.0, 1.0)],
+)
+def test_latents_have_their_distributions_moments(key, latent, mean, variance, low, high):
+    z = latent(key, {"x": jnp.zeros((4000, 1))})
+    assert z.shape == (4000, 3, 5) and z.min() >= low and z.max() <= high
+    assert abs(z.mean() - mean) < 4 * (variance / z.size) ** 0.5
+    np.testing.assert_allclose(z.var(), variance, rtol=0.03)
+
+
+@pytest.mark.parametrize("options", [{"discriminator_steps": 0}, {"discriminator_steps": 2, "simultaneous": True}])
+def test_impossible_games_are_refused(options):
+    with pytest.raises(ValueError, match="discriminator_steps"):
+        build(**options)
+
+
+def test_a_batch_that_does_not_split_is_refused(key, batch):
+    gan = build(discriminator_steps=5)
+    with pytest.raises(ValueError, match="24 does not split into 5"):
+        gan.step(key, gan.init(key, batch), batch)
+
+
+def test_bfloat16_players_keep_their_dtypes(key, batch):
+    gan = build()
+    narrow = jax.tree.map(lambda v: v.astype(jnp.bfloat16), batch)
+    state = gan.init(key, batch)
+    state = jax.tree.map(lambda v: v.astype(jnp.bfloat16) if v.dtype == jnp.float32 else v, state)
+    after, metrics = jax.eval_shape(gan.step, key, state, narrow)
+    assert jax.tree.map(lambda v: v.dtype, after) == jax.tree.map(lambda v: v.dtype, state)
+    assert metrics["discriminator/loss"].dtype == jnp.float32
+
+
+def test_the_step_keeps_structure_shapes_and_dtypes(key, batch):
+    for options in ({}, {"simultaneous": True}, {"discriminator_steps": 2}):
+        gan = build(**options)
+        state = jax.eval_shape(gan.init, key, batch)
+        after, _ = jax.eval_shape(gan.step, key, state, batch)
+        assert jax.tree.structure(after) == jax.tree.structure(state)
+        assert jax.tree.leaves(after) == jax.tree.leaves(state)
