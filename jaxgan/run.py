@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+import jaxgan
 from jaxgan import experiment as experiments
 from jaxgan.errors import InputError
 
-PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 class Run(NamedTuple):
@@ -40,7 +41,8 @@ class Run(NamedTuple):
 def describe(path: str, options: dict[str, Any], seed: int, batch: Any) -> Run:
     """The `Run` of an experiment file about to be run."""
     shapes = jax.tree.map(lambda v: {"shape": list(v.shape), "dtype": str(v.dtype)}, batch)
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    versions |= {"jaxgan": jaxgan.__version__, "python": platform.python_version()}
     # Through JSON and back, so that it compares equal to what is read (tuples are lists there).
     run = Run(pathlib.Path(path).name, experiments.digest(path), options, seed, shapes, versions)
     return Run(**json.loads(json.dumps(run._asdict())))

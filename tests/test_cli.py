@@ -1,0 +1,196 @@
+"""The command line as a stranger meets it: what is wrong ends in one line, a code, and nothing lost."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan import cli
+
+EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
+RING, DIGITS, DCGAN = (str(EXPERIMENTS / f"{name}.py") for name in ("ring", "digits", "mnist_dcgan"))
+SMALL = ["--width", "16", "--batch-size", "16"]
+
+
+@pytest.fixture
+def jaxgan(monkeypatch, capsys):
+    """Runs a command line in this process: `(exit code, standard output, standard error)`."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["jaxgan", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run directory, trained by the console script in a process of its own."""
+    workdir = tmp_path_factory.mktemp("ring") / "run"
+    command = [sys.executable, "-c", "from jaxgan.cli import main; main()", "train", RING, "--workdir", workdir]
+    done = subprocess.run([*command, "--steps", "20", *SMALL], capture_output=True, text=True, check=True)
+    assert "compiled in" in done.stderr and done.stdout == ""
+    return workdir
+
+
+def tree(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} if folder.exists() else {}
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path):
+    """A folder with what users get wrong, and the current directory."""
+    noise = np.random.default_rng(0)
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "plain.py").write_text("x = 1\n")
+    (tmp_path / "required.py").write_text("def experiment(*, width): pass\n")
+    np.save(tmp_path / "32x32.npy", noise.integers(0, 256, (300, 32, 32, 1), np.uint8))
+    np.save(tmp_path / "floats.npy", noise.uniform(0, 255, (300, 28, 28, 1)).astype(np.float32))
+    np.save(tmp_path / "few.npy", noise.integers(0, 256, (100, 28, 28, 1), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+RUN = ["--workdir", "run", "--steps", "5"]
+REFUSALS = {
+    "unknown option": ([RING, *RUN, "--widht", "3"], "--widht"),
+    "value of a wrong type": ([RING, *RUN, "--width", "wide"], "--width"),
+    "missing options": ([RING], "--workdir"),
+    "unknown experiment": (["nothing.py", *RUN], "no experiment 'nothing.py'"),
+    "a file that is no experiment": (["plain.py", *RUN], "has no function 'experiment'"),
+    "an option without a default": (["required.py", *RUN], "'width'"),
+    "absent images": ([DCGAN, *RUN, "--dataset", "absent.npy"], "absent.npy"),
+    "absent data set": ([DCGAN, *RUN, "--data-dir", ".", "--manual-dir", "."], "mnist"),
+    "unwritable directory": ([RING, "--workdir", "file/run", "--steps", "5"], "cannot be written"),
+    "images of another shape": ([DCGAN, *RUN, "--dataset", "32x32.npy"], "[28, 28, 1]"),
+    "images of another range": ([DCGAN, *RUN, "--dataset", "floats.npy"], "[-1, 1]"),
+    "fewer images than a batch": ([DCGAN, *RUN, "--dataset", "few.npy"], "90 examples"),
+    "steps": ([RING, "--workdir", "run", "--steps", "0"], "--steps"),
+    "seed": ([RING, *RUN, "--seed", "-1"], "--seed"),
+    "target": ([RING, *RUN, "--target", "loss"], "--target"),
+    "target without evaluations": ([RING, *RUN, "--target", "evaluate/modes>=8"], "--evaluate-every"),
+    "a batch that devices do not divide": ([RING, *RUN, "--lift", "mesh", "--batch-size", "12"], "8 devices"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_is_wrong_is_said_in_one_line(jaxgan, here, name):
+    arguments, says = REFUSALS[name]
+    code, out, err = jaxgan("train", *arguments)
+    assert code == 2 and out == ""
+    assert err.startswith("jaxgan: ") and err.count("\n") == 1 and says in err, err
+    assert not (here / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--width", "32", "--batch-size", "16"], "width 16 -> 32"),
+        ([*SMALL, "--seed", "1"], "seed 0 -> 1"),
+        ([*SMALL, "--learning-rate", "0.01"], "learning_rate 0.001 -> 0.01"),
+    ],
+)
+def test_another_run_in_the_directory_is_refused_and_unharmed(jaxgan, trained, change, says):
+    before = tree(trained)
+    code, _, err = jaxgan("train", RING, "--workdir", trained, "--steps", "30", *change)
+    assert code == 2 and err.count("\n") == 1 and says in err
+    assert tree(trained) == before
+
+
+def test_another_experiment_is_refused(jaxgan, trained):
+    code, _, err = jaxgan("train", DIGITS, "--workdir", trained, "--steps", "30")
+    assert code == 2 and err.count("\n") == 1 and "experiment ring.py -> digits.py" in err
+    code, _, err = jaxgan("evaluate", DIGITS, "--workdir", trained)
+    assert code == 2 and err.count("\n") == 1 and "ring.py" in err
+
+
+def test_changed_code_is_told_and_a_changed_architecture_refused(jaxgan, trained, tmp_path):
+    copy = tmp_path / "ring.py"
+    copy.write_text(pathlib.Path(RING).read_text().replace("(width, width)", "(width, 2 * width)"))
+    before = tree(trained / "checkpoints")
+    code, _, err = jaxgan("train", copy, "--workdir", trained, "--steps", "30", *SMALL)
+    assert code == 2 and "has changed since" in err
+    assert "does not fit this architecture" in err.splitlines()[-1]
+    assert tree(trained / "checkpoints") == before
+
+
+def test_the_same_command_does_nothing_more(jaxgan, trained):
+    before = tree(trained)
+    code, out, err = jaxgan("train", RING, "--workdir", trained, "--steps", "20", *SMALL)
+    assert code == 0 and out == "" and "at step 20: nothing to do" in err
+    assert tree(trained) == before
+
+
+def test_samples_are_written_as_an_array_and_as_a_picture(jaxgan, trained, tmp_path):
+    array, again, picture = tmp_path / "a.npy", tmp_path / "b.npy", tmp_path / "c.png"
+    assert jaxgan("sample", RING, "--workdir", trained, "--count", "100", "--out", array)[0] == 0
+    assert jaxgan("sample", RING, "--workdir", trained, "--count", "7", "--out", again)[0] == 0
+    assert jaxgan("sample", RING, "--workdir", trained, "--count", "100", "--out", picture)[0] == 0
+    samples = np.load(array, allow_pickle=False)
+    assert samples.shape == (100, 2) and np.isfinite(samples).all()
+    np.testing.assert_array_equal(samples[:7], np.load(again, allow_pickle=False))
+    assert Image.open(picture).size == (640, 640)
+    assert jaxgan("sample", RING, "--workdir", trained, "--count", "7", "--seed", "1", "--out", again)[0] == 0
+    assert (samples[:7] != np.load(again, allow_pickle=False)).all()
+
+
+def test_evaluation_ends_in_one_json_object(jaxgan, trained):
+    code, out, _ = jaxgan("evaluate", RING, "--workdir", trained)
+    figures = json.loads(out.splitlines()[-1])
+    assert code == 0 and figures["step"] == 20 and figures["experiment"] == "ring.py"
+    assert figures.keys() >= {"seed", "samples", "modes", "high_quality", "high_quality_perfect", "reverse_kl"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["sample", RING, "--workdir", "nowhere", "--out", "x.png"], "holds no run"),
+        (["evaluate", RING, "--workdir", "nowhere"], "holds no run"),
+        (["sample", RING, "--workdir", "nowhere", "--out", "x.gif"], ".png or .npy"),
+        (["sample", RING, "--workdir", "nowhere", "--out", "x.png", "--count", "0"], "at least 1"),
+        (["paint"], "paint"),
+        ([], "train, sample, evaluate"),
+    ],
+)
+def test_other_commands_refuse_in_one_line_too(jaxgan, arguments, says):
+    code, out, err = jaxgan(*arguments)
+    assert code == 2 and out == "" and err.count("\n") == 1 and says in err, err
+
+
+def test_a_run_without_a_checkpoint_cannot_be_sampled(jaxgan, trained, tmp_path):
+    (tmp_path / "config.json").write_text((trained / "config.json").read_text())
+    code, _, err = jaxgan("evaluate", RING, "--workdir", tmp_path)
+    assert code == 2 and "train first" in err.splitlines()[-1]
+
+
+def test_an_unwritable_sample_file_is_refused(jaxgan, trained, tmp_path):
+    code, _, err = jaxgan("sample", RING, "--workdir", trained, "--out", tmp_path / "no" / "x.png")
+    assert code == 2 and "cannot be written" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--help"], ["train", "sample", "evaluate"]),
+        (["train", "--help"], ["--workdir", "--steps", "--checkpoint-every", "--lift", "{jit,pmap,mesh}"]),
+        (["train", RING, "--help"], ["--gamma", "--width", "weight of the gradient penalties", "--seed"]),
+        (["sample", "--help"], ["--count", "--out", "--seed"]),
+        (["evaluate", "--help"], ["--workdir", "JSON"]),
+    ],
+)
+def test_help_names_the_options(jaxgan, arguments, says):
+    code, out, err = jaxgan(*arguments)
+    assert code == 0 and err == ""
+    for words in says:
+        assert words in out
+    assert "axis" not in out  # the lift sets it
