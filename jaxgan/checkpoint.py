@@ -1,5 +1,6 @@
 """Checkpoints of any pytree, through Orbax: what is restored is what was saved, leaf by leaf, or an error."""
 
+import json
 import pathlib
 import zlib
 from typing import Any
@@ -36,7 +37,8 @@ def save(checkpoints: ocp.CheckpointManager, step: int, state: PyTree, note: dic
     Raises:
       RuntimeError: when the checkpoint was refused.
     """
-    record = {"note": note, "leaves": _signatures(jax.device_get(state), with_digest=True)}
+    leaves = _signatures(jax.device_get(state), with_digest=True)
+    record = {"note": note, "note_digest": _digest(note), "leaves": leaves}
     items = ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record))
     if not checkpoints.save(step, args=items):
         raise RuntimeError(f"checkpoint {step} was not written: {checkpoints.latest_step()} is there already")
@@ -57,6 +59,9 @@ def restore(checkpoints: ocp.CheckpointManager, step: int, template: PyTree) -> 
       InputError: when the checkpoint holds other leaves, shapes or dtypes than the template, or was damaged.
     """
     record = checkpoints.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))["record"]
+    damaged = f"checkpoint {step} is damaged: %s is not what was saved; remove that step to use an older one"
+    if record["note_digest"] != _digest(record["note"]):
+        raise InputError(damaged % "its note")
     held, wanted = record["leaves"], _signatures(template, with_digest=False)
     for leaf in sorted(held.keys() | wanted.keys()):
         there, here = held.get(leaf, ["nothing"])[0], wanted.get(leaf, ["nothing"])[0]
@@ -68,9 +73,7 @@ def restore(checkpoints: ocp.CheckpointManager, step: int, template: PyTree) -> 
     state = checkpoints.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(template)))["state"]
     for leaf, signature in _signatures(jax.device_get(state), with_digest=True).items():
         if signature != held[leaf]:
-            raise InputError(
-                f"checkpoint {step} is damaged: {leaf} is not what was saved; remove that step to use an older one"
-            )
+            raise InputError(damaged % leaf)
     return state, record["note"]
 
 
@@ -82,3 +85,8 @@ def _signatures(tree: PyTree, *, with_digest: bool) -> dict[str, list]:
         + ([zlib.crc32(np.ascontiguousarray(leaf))] if with_digest else [])
         for path, leaf in leaves
     }
+
+
+def _digest(note: dict) -> int:
+    """CRC-32 of a note as JSON."""
+    return zlib.crc32(json.dumps(note, sort_keys=True).encode())

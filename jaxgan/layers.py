@@ -204,10 +204,11 @@ class ConvTranspose(nn.Module):
 
 def _convolution(module: Conv | ConvTranspose, apply: Callable, x: jax.Array) -> jax.Array:
     shape = (module.kernel_size, module.kernel_size, x.shape[-1], module.features)
-    y = apply(x, module.param("kernel", module.kernel_init, shape), module.stride)
-    if module.use_bias:
-        y = y + jnp.expand_dims(module.param("bias", nn.initializers.zeros, (module.features,)), (0, 1, 2))
-    return y
+    kernel = module.param("kernel", module.kernel_init, shape)
+    bias = module.param("bias", nn.initializers.zeros, (module.features,)) if module.use_bias else None
+    x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias)  # as Flax's own layers do
+    y = apply(x, kernel, module.stride)
+    return y if bias is None else y + jnp.expand_dims(bias, (0, 1, 2))
 
 
 class Maxout(nn.Module):

@@ -54,11 +54,12 @@ def open_monitor(workdir: pathlib.Path, start: int, steps: int) -> "Monitor":
     """Opens a run's records to go on after step `start`; a killed run's lines of later steps are dropped."""
     from tensorboardX import SummaryWriter
 
-    path = workdir / "metrics.jsonl"
-    kept = (
-        [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= start] if path.exists() else []
-    )
-    path.write_text("".join(line + "\n" for line in kept))
+    path, partial = workdir / "metrics.jsonl", workdir / "metrics.jsonl.partial"
+    before = path.read_text().splitlines(keepends=True) if path.exists() else []
+    # The last line of a killed run may be cut short; whole lines end in a newline.
+    kept = [line for line in before if line.endswith("\n") and json.loads(line)["step"] <= start]
+    partial.write_text("".join(kept))
+    partial.replace(path)
     samples = workdir / "samples"
     samples.mkdir(exist_ok=True)
     # A bar for a person at a terminal; lines that a log can hold elsewhere.

@@ -95,21 +95,23 @@ def check_same(workdir: pathlib.Path, before: Run, now: Run) -> None:
     Raises:
       InputError: when experiment, options, seed or batch differ; it names each difference.
     """
-    flat_before, flat_now = (
-        {"experiment": r.experiment, "seed": r.seed, **r.options, "batch": r.batch} for r in (before, now)
+    was, now_is = (
+        {("experiment",): r.experiment, ("seed",): r.seed, ("batch",): r.batch}
+        | {("option", name): value for name, value in r.options.items()}  # an option may be called "seed" too
+        for r in (before, now)
     )
-    if before.digest != now.digest:
-        print(f"{now.experiment} has changed since {workdir} was begun", file=sys.stderr)
     changes = [
-        f"{name} {flat_before.get(name, 'absent')} -> {flat_now.get(name, 'absent')}"
-        for name in sorted(flat_before.keys() | flat_now.keys())
-        if flat_before.get(name, "absent") != flat_now.get(name, "absent")
+        f"{key[-1]} {was.get(key, 'absent')} -> {now_is.get(key, 'absent')}"
+        for key in sorted(was.keys() | now_is.keys())
+        if was.get(key, "absent") != now_is.get(key, "absent")
     ]
     if changes:
         raise InputError(
             f"{workdir} holds another run ({'; '.join(changes)}): "
             "resume it with what it was made with, or use another --workdir"
         )
+    if before.digest != now.digest:
+        print(f"{now.experiment} has changed since {workdir} was begun", file=sys.stderr)
 
 
 def template_batch(run: Run) -> Any:

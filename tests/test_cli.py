@@ -70,7 +70,8 @@ REFUSALS = {
     "a file that is no experiment": (["plain.py", *RUN], "has no function 'experiment'"),
     "an option without a default": (["required.py", *RUN], "'width'"),
     "absent images": ([DCGAN, *RUN, "--dataset", "absent.npy"], "absent.npy"),
-    "absent data set": ([DCGAN, *RUN, "--data-dir", ".", "--manual-dir", "."], "mnist"),
+    "absent data set": ([DCGAN, *RUN, "--data-dir", ".", "--manual-dir", "."], "four official .gz files"),
+    "unknown data set": ([DCGAN, *RUN, "--dataset", "no_such_set"], "no_such_set"),
     "unwritable directory": ([RING, "--workdir", "file/run", "--steps", "5"], "cannot be written"),
     "images of another shape": ([DCGAN, *RUN, "--dataset", "32x32.npy"], "[28, 28, 1]"),
     "images of another range": ([DCGAN, *RUN, "--dataset", "floats.npy"], "[-1, 1]"),
@@ -139,7 +140,8 @@ def test_samples_are_written_as_an_array_and_as_a_picture(jaxgan, trained, tmp_p
     samples = np.load(array, allow_pickle=False)
     assert samples.shape == (100, 2) and np.isfinite(samples).all()
     np.testing.assert_array_equal(samples[:7], np.load(again, allow_pickle=False))
-    assert Image.open(picture).size == (640, 640)
+    with Image.open(picture) as image:
+        assert image.size == (640, 640)
     assert jaxgan("sample", RING, "--workdir", trained, "--count", "7", "--seed", "1", "--out", again)[0] == 0
     assert (samples[:7] != np.load(again, allow_pickle=False)).all()
 

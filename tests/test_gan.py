@@ -168,7 +168,7 @@ def test_samples_come_from_the_average_without_training_noise(key, batch):
         latent=normal_latents(3),
     )
     images = {"x": jax.random.normal(key, (BATCH, 8, 8, 1))}
-    state, _ = gan.step(key, gan.init(key, images), images)
+    state, _ = jax.jit(gan.step)(key, jax.jit(gan.init)(key, images), images)
     samples = gan.sample(key, state, images)
     latents = jax.random.normal(jax.random.split(key)[0], (BATCH, 3))
     expected = dcgan.Generator(start=4, features=(8, 8), strides=(1, 2), kernel_size=3).apply(state.ema, latents)

@@ -27,7 +27,7 @@ STRIDES = [1, 2, 3, 4]
 # Height and width differ in every case, so that each checks two sizes and an exchange of the two directions shows:
 # odd and even, kernels of both kinds, kernels larger than the image, smaller than the stride, images below a stride.
 SIZES = [(8, 7), (5, 9), (2, 1)]
-KERNELS = [(1, 2), (3, 4), (5, 3), (2, 5)]
+KERNELS = [(1, 2), (3, 4), (5, 3)]
 
 
 def lax_strided(x, kernel, stride):
@@ -139,12 +139,9 @@ def looped(f, x_axis, kernel_axis):
 MAPS = {
     "kernels": [(None, 0)],
     "inputs": [(0, None)],
-    "both": [(0, 0)],
-    "other axes": [(2, 1)],
+    "both": [(2, 1)],
     "kernels of inputs": [(0, None), (None, 0)],
-    "inputs of kernels": [(None, 0), (0, None)],
     "both of kernels": [(None, 0), (0, 0)],
-    "both of both": [(0, 0), (0, 0)],
 }
 
 
@@ -241,21 +238,11 @@ def test_initial_values(layer, key):
     np.testing.assert_allclose(np.std(params["kernel"]) * np.sqrt(9 * 64), 1.0, atol=0.02)
 
 
-class PlainDiscriminator(nn.Module):
-    """What a network is that calls `nn.Conv` itself."""
-
-    @nn.compact
-    def __call__(self, x):
-        for features in (4, 8):
-            x = nn.leaky_relu(nn.Conv(features, (3, 3), strides=2)(x))
-        return nn.Dense(1)(x.reshape(x.shape[0], -1))[:, 0]
-
-
-def game(discriminator):
+def game():
     """A DCGAN with R1: second derivatives of strided convolutions, first ones of transposed ones."""
     return make_gan(
         flax_network(dcgan.Generator(start=4, features=(8, 8, 4), strides=(1, 2, 2), kernel_size=3)),
-        flax_network(discriminator),
+        flax_network(dcgan.Discriminator(features=(4, 8), kernel_size=3)),
         losses.non_saturating,
         generator_tx=optax.sgd(0.1),
         discriminator_tx=optax.sgd(0.1),
@@ -287,20 +274,36 @@ def odd_convolutions(hlo):
     return found, odd
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_every_convolution_of_a_training_scan_is_canonical(fast):
-    """Others are up to 66 times slower inside a loop on a CPU; with `nn.Conv` the guard must find some."""
-    gan = game(dcgan.Discriminator(features=(4, 8), kernel_size=3) if fast else PlainDiscriminator())
+def test_every_convolution_of_a_training_scan_is_canonical():
+    """Others are up to 66 times slower inside a loop on a CPU."""
+    gan = game()
     key, state, batch = shapes_of(gan)
     program = jax.jit(lift.scan(gan.step)).lower(key, state, stacked(3, batch)).compile()
     found, odd = odd_convolutions(program.as_text())
     assert len(found) > 15  # at least the forward and the two gradients of five layers
-    assert bool(odd) != fast, odd
+    assert not odd, odd
+
+
+@pytest.mark.parametrize("layer, fast", [(nn.Conv(4, (3, 3), strides=2), False), (Conv(4, 3, 2), True)])
+def test_the_guard_finds_what_flax_makes_of_a_strided_convolution(layer, fast):
+    x = jax.ShapeDtypeStruct((3, 8, 16, 16, 2), jnp.float32)
+    params = jax.eval_shape(layer.init, jax.random.key(0), jax.ShapeDtypeStruct(x.shape[1:], x.dtype))
+
+    def train(params, xs):
+        def step(params, x):
+            slopes, dx = jax.grad(lambda params, x: jnp.sum(layer.apply(params, x) ** 2), (0, 1))(params, x)
+            return jax.tree.map(lambda p, slope: p - 0.1 * slope, params, slopes), dx
+
+        return jax.lax.scan(step, params, xs)
+
+    found, odd = odd_convolutions(jax.jit(train).lower(params, x).compile().as_text())
+    assert len(found) == 3  # forward, and the gradients of the kernel and of the input
+    assert len(odd) == (0 if fast else 2)
 
 
 def test_a_population_of_kernels_is_no_grouped_convolution():
     """`vmap` over kernels is a grouped convolution otherwise: five times slower than its members in turn."""
-    gan = game(dcgan.Discriminator(features=(4, 8), kernel_size=3))
+    gan = game()
     key, state, batch = shapes_of(gan)
 
     def groups(f, *args):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxgan
 from jaxgan import run
 from jaxgan.errors import InputError
 
@@ -43,7 +44,8 @@ def test_what_is_written_is_read(experiment, tmp_path):
     assert config["options"] == {**OPTIONS, "features": [64, 128]}
     assert config["seed"] == 3
     assert config["versions"]["jax"] == jax.__version__
-    assert set(config["versions"]) == {*run.PACKAGES, "python"}
+    assert config["versions"]["jaxgan"] == jaxgan.__version__
+    assert set(config["versions"]) == {*run.PACKAGES, "jaxgan", "python"}
 
 
 def test_the_digest_is_that_of_the_file(experiment, tmp_path):
