@@ -94,7 +94,7 @@ def read_options(commands: Any, arguments: list[str]) -> Any:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(commands, prog="jaxgan", description=__doc__.splitlines()[0], args=arguments)
+            return tyro.cli(commands, prog="jaxgan", description="Train, sample and evaluate GANs.", args=arguments)
     except SystemExit as end:
         if not end.code:  # --help
             raise
