@@ -2,6 +2,9 @@
 
 A lift of a step is called as the step is, with the batch whole. `scan` and `chunk` make of a step one that takes many
 batches at once, `[steps, batch, ...]`; they are lifted in turn with `batch_axis=1`.
+
+For many devices, make the state on all of them, `jax.jit(gan.init, out_shardings=NamedSharding(mesh, P()))(...)`. A
+state from one device is taken too, but then the second call, whose state lies on all, compiles the step once more.
 """
 
 import functools
