@@ -14,6 +14,7 @@ import docstring_parser
 import tyro
 
 from jaxgan import experiment as experiments
+from jaxgan import run
 from jaxgan.errors import DivergedError, InputError
 
 
@@ -154,12 +155,12 @@ def run_train(command: Train, options: dict[str, Any]) -> None:
     )
 
 
-def trained(command: Sample | Evaluate) -> tuple[experiments.Experiment, Any, Any]:
-    """Experiment, newest state and a batch of a run directory."""
+def trained(command: Sample | Evaluate) -> tuple[experiments.Experiment, run.Run, Any]:
+    """Experiment, configuration and newest state of a run directory."""
     import jax
     from jax.sharding import SingleDeviceSharding
 
-    from jaxgan import checkpoint, run, train
+    from jaxgan import checkpoint, train
 
     config = run.read(command.workdir)
     if config is None:
@@ -174,7 +175,7 @@ def trained(command: Sample | Evaluate) -> tuple[experiments.Experiment, Any, An
     batch = run.template_batch(config)
     with checkpoint.open_checkpoints(command.workdir / "checkpoints") as checkpoints:
         state, _ = train.restore(checkpoints, experiment, batch, SingleDeviceSharding(jax.devices()[0]))
-    return experiment, state, batch
+    return experiment, config, state
 
 
 def run_sample(command: Sample) -> None:
@@ -188,8 +189,9 @@ def run_sample(command: Sample) -> None:
         raise InputError(
             f"--out {command.out} --count {command.count}: expected a .png or .npy file and a count of at least 1"
         )
-    experiment, state, batch = trained(command)
-    samples = train.draw(experiment, jax.random.key(command.seed), state, batch, command.count)
+    experiment, config, state = trained(command)
+    key, batch = jax.random.key(command.seed), run.template_batch(config)
+    samples = train.draw(experiment, key, state, batch, command.count)
     try:
         if command.out.suffix == ".npy":
             np.save(command.out, samples)
@@ -206,10 +208,16 @@ def run_evaluate(command: Evaluate) -> None:
 
     from jaxgan import train
 
-    experiment, state, batch = trained(command)
-    draw = functools.partial(train.draw, experiment, jax.random.key(command.seed), state, batch)
-    about = {"experiment": pathlib.Path(command.experiment).name, "step": int(state.step), "seed": command.seed}
-    print(json.dumps(about | experiment.evaluate(draw), allow_nan=False))
+    experiment, config, state = trained(command)
+    key, batch = jax.random.key(command.seed), run.template_batch(config)
+    figures = experiment.evaluate(functools.partial(train.draw, experiment, key, state, batch))
+    about = {
+        "experiment": config.experiment,
+        "train_seed": config.seed,
+        "step": int(state.step),
+        "seed": command.seed,
+    }
+    print(json.dumps(about | figures, allow_nan=False))
 
 
 def main() -> None:

@@ -150,7 +150,15 @@ def test_evaluation_ends_in_one_json_object(jaxgan, trained):
     code, out, _ = jaxgan("evaluate", RING, "--workdir", trained)
     figures = json.loads(out.splitlines()[-1])
     assert code == 0 and figures["step"] == 20 and figures["experiment"] == "ring.py"
-    assert figures.keys() >= {"seed", "samples", "modes", "high_quality", "high_quality_perfect", "reverse_kl"}
+    assert figures.keys() >= {
+        "seed",
+        "train_seed",
+        "samples",
+        "modes",
+        "high_quality",
+        "high_quality_perfect",
+        "reverse_kl",
+    }
 
 
 @pytest.mark.parametrize(
