@@ -28,7 +28,7 @@ def experiment(
       latents: length of the latent vector.
       axis_name: mapped axis, set by `--lift pmap`.
 
-    Measured on two CPU cores (AMD EPYC), float32, then `jaxgan evaluate` (360 images): `--steps 2500`, seeds 0, 1, 2,
+    Measured on 2 AMD EPYC cores, float32, then `jaxgan evaluate` (360 images): `--steps 2500`, seeds 0, 1, 2,
     about 70 s each: `frechet_pixels` 1.11 +- 0.05 (mean and standard deviation); as many training images 0.60, noise
     40.2. Most samples are digits that a person reads.
     """

@@ -34,7 +34,7 @@ def experiment(
       weight: of the gradient penalty.
       axis_name: mapped axis, set by `--lift pmap`.
 
-    Measured on two CPU cores (AMD EPYC), float32: `--steps 500` (2,500 critic steps, 2.7 epochs), seed 0: 400 examples/s.
+    Measured on 2 AMD EPYC cores, float32: `--steps 500` (2,500 critic steps, 2.7 epochs), seed 0: 400 examples/s.
     The critic's loss (minus its estimate of the distance, with the penalty) went from -17.7 over steps 1-25 to -3.9,
     the penalty from 3.8 to 0.30. Strokes and some whole digits; it is far from done. `frechet_pixels` of 10,000
     samples 32.2; as many training images 1.8, noise 768.6.
