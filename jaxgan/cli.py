@@ -133,7 +133,10 @@ def run_train(command: Train, options: dict[str, Any]) -> None:
 
     function = experiments.load(command.experiment)
     axis = {experiments.AXIS_OPTION: lift.AXIS} if command.lift == "pmap" else {}
-    experiment = function(**options, **axis)
+    try:
+        experiment = function(**options, **axis)
+    except ValueError as error:  # the game refuses its options
+        raise InputError(f"{command.experiment}: {error}") from error
     schedule = train.Schedule(command.log_every, command.sample_every, command.checkpoint_every, command.evaluate_every)
     if min(schedule[:3]) < 1 or schedule.evaluate < 0 or command.steps < 1:
         raise InputError("--steps, --log-every, --sample-every and --checkpoint-every: expected at least 1")

@@ -12,7 +12,9 @@ from PIL import Image
 from jaxgan import cli
 
 EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
-RING, DIGITS, DCGAN = (str(EXPERIMENTS / f"{name}.py") for name in ("ring", "digits", "mnist_dcgan"))
+RING, DIGITS, DCGAN, WGAN = (
+    str(EXPERIMENTS / f"{name}.py") for name in ("ring", "digits", "mnist_dcgan", "mnist_wgan")
+)
 SMALL = ["--width", "16", "--batch-size", "16"]
 
 
@@ -76,6 +78,7 @@ REFUSALS = {
     "images of another shape": ([DCGAN, *RUN, "--dataset", "32x32.npy"], "[28, 28, 1]"),
     "images of another range": ([DCGAN, *RUN, "--dataset", "floats.npy"], "[-1, 1]"),
     "fewer images than a batch": ([DCGAN, *RUN, "--dataset", "few.npy"], "90 examples"),
+    "an impossible game": ([WGAN, *RUN, "--critic-steps", "0"], "discriminator_steps=0"),
     "steps": ([RING, "--workdir", "run", "--steps", "0"], "--steps"),
     "seed": ([RING, *RUN, "--seed", "-1"], "--seed"),
     "target": ([RING, *RUN, "--target", "loss"], "--target"),
