@@ -103,13 +103,12 @@ def read_options(commands: Any, arguments: list[str]) -> Any:
         raise InputError(" ".join(filter(None, words))) from end
 
 
-def parse(arguments: list[str]) -> tuple[Any, dict[str, Any]]:
-    """The command and the experiment's options, of a command line."""
+def parse(arguments: list[str]) -> tuple[Any, Callable | None, dict[str, Any]]:
+    """The command of a command line and, where it is to train, the experiment's function and options."""
     # The experiment says which options there are, so it is loaded before they are read.
     path = next((a for a in arguments[1:] if a.endswith(".py")), None)
-    offered = dataclasses.make_dataclass("Options", [], frozen=True)
-    if arguments[:1] == ["train"] and path is not None:
-        offered = option_fields(experiments.load(path))
+    function = experiments.load(path) if arguments[:1] == ["train"] and path is not None else None
+    offered = dataclasses.make_dataclass("Options", [], frozen=True) if function is None else option_fields(function)
 
     @dataclasses.dataclass(frozen=True)
     class TrainWithOptions:
@@ -123,15 +122,15 @@ def parse(arguments: list[str]) -> tuple[Any, dict[str, Any]]:
     )
     parsed = read_options(commands, arguments)
     if isinstance(parsed, TrainWithOptions):
-        return parsed.run, dataclasses.asdict(parsed.experiment)
-    return parsed, {}
+        # Without an ending of .py the file was not looked for above; `load` says what is wrong with it.
+        return parsed.run, function or experiments.load(parsed.run.experiment), dataclasses.asdict(parsed.experiment)
+    return parsed, None, {}
 
 
-def run_train(command: Train, options: dict[str, Any]) -> None:
+def run_train(command: Train, function: Callable, options: dict[str, Any]) -> None:
     """`jaxgan train`."""
     from jaxgan import lift, preflight, train
 
-    function = experiments.load(command.experiment)
     axis = {experiments.AXIS_OPTION: lift.AXIS} if command.lift == "pmap" else {}
     try:
         experiment = function(**options, **axis)
@@ -226,10 +225,10 @@ def run_evaluate(command: Evaluate) -> None:
 def main() -> None:
     """Runs the command line; what the user gave wrong ends in one line and exit code 2, divergence in 3."""
     try:
-        command, options = parse(sys.argv[1:])
+        command, function, options = parse(sys.argv[1:])
         match command:
             case Train():
-                run_train(command, options)
+                run_train(command, function, options)
             case Sample():
                 run_sample(command)
             case Evaluate():
