@@ -4,7 +4,8 @@ import optax
 
 from jaxgan import losses
 from jaxgan.experiment import Experiment, image_experiment
-from jaxgan.gan import make_gan, normal_latents
+from jaxgan.game import normal_latents
+from jaxgan.gan import make_gan
 from jaxgan.network import flax_network
 from jaxgan.networks import dcgan
 

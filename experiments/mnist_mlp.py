@@ -5,7 +5,8 @@ import optax
 
 from jaxgan import losses
 from jaxgan.experiment import Experiment, image_experiment
-from jaxgan.gan import make_gan, uniform_latents
+from jaxgan.game import uniform_latents
+from jaxgan.gan import make_gan
 from jaxgan.network import flax_network
 from jaxgan.networks import mlp
 

@@ -1,13 +1,16 @@
 """The step: which player moves, from where, with which latents; and what it never does."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxgan import losses, penalties
-from jaxgan.gan import GAN, make_gan, normal_latents, uniform_latents
+from jaxgan import lift, losses, penalties
+from jaxgan.game import normal_latents, uniform_latents
+from jaxgan.gan import GAN, make_gan
 from jaxgan.network import Network, flax_network
 from jaxgan.networks import dcgan, mlp
 
@@ -95,6 +98,93 @@ def test_penalties_are_told_the_step(key):
         state, metrics = gan.step(key, state, batch)
         seen.append(float(metrics["discriminator/penalty"]))
     assert seen == [0.0, 1.0, 2.0]
+
+
+class Counting(NamedTuple):
+    """A penalty that remembers how often it was asked, and costs that many times the mean of its points."""
+
+    init = staticmethod(lambda: {"asked": jnp.zeros(())})
+
+    @staticmethod
+    def apply(memory, key, step, function, *rest):
+        asked = memory["asked"] + 1.0
+        return asked * function(rest[0]), {"asked": asked}
+
+
+@pytest.mark.parametrize("simultaneous", [False, True])
+def test_a_penalty_may_remember(key, simultaneous):
+    """Once for each of a player's own updates; with `critic(real) = 3 d` and `generator(z) = 2 g`."""
+    gan = scalar_gan(discriminator_penalty=Counting(), generator_penalty=Counting(), simultaneous=simultaneous)
+    batch = {"x": jnp.full((6,), 3.0)}
+    state, d, g = gan.init(key, batch), 0.5, 0.5
+    step = jax.jit(gan.step)
+    for asked in (1, 2, 3):
+        assert state.discriminator.memory == state.generator.memory == {"asked": asked - 1}
+        state, metrics = step(key, state, batch)
+        before = d
+        np.testing.assert_allclose(metrics["discriminator/penalty"], asked * 3 * d, rtol=1e-5)
+        np.testing.assert_allclose(metrics["generator/penalty"], asked * 2 * g, rtol=1e-5)
+        d -= 0.1 * (2 * g - 3 + asked * 3)
+        g -= 0.1 * (-2 * (before if simultaneous else d) + asked * 2)
+        np.testing.assert_allclose(state.discriminator.params["w"], d, rtol=1e-5)
+        np.testing.assert_allclose(state.generator.params["w"], g, rtol=1e-5)
+
+
+def test_a_memory_moves_in_every_discriminator_step(key):
+    gan = scalar_gan(discriminator_penalty=Counting(), generator_penalty=Counting(), discriminator_steps=3)
+    batch = {"x": jnp.full((6,), 3.0)}
+    state, _ = jax.jit(gan.step)(key, gan.init(key, batch), batch)
+    assert state.discriminator.memory == {"asked": 3.0}
+    assert state.generator.memory == {"asked": 1.0}
+
+
+def test_a_memory_is_averaged_over_devices(key):
+    """Each device's penalty remembers the mean of its own part of the data; the state holds that of all."""
+
+    class Mean(NamedTuple):
+        init = staticmethod(lambda: jnp.zeros(()))
+        apply = staticmethod(lambda memory, key, step, critic, real, fake: (0.0 * real, jnp.mean(real)))
+
+    gan = scalar_gan(discriminator_penalty=Mean(), axis_name=lift.AXIS)
+    batch = {"x": jnp.arange(16.0)}
+    state, _ = lift.pmap(gan.step)(key, gan.init(key, batch), batch)
+    np.testing.assert_allclose(state.discriminator.memory, 7.5)
+
+
+def test_augmentation_is_between_everything_and_the_discriminator(key):
+    """Data, samples and a penalty's points are doubled: `D(2 x) = 2 d x`; the generator's gradient goes through it."""
+    told = []
+
+    def augment(key, step, x):
+        told.append(step)
+        return 2 * x
+
+    gan = scalar_gan(augment=augment, discriminator_penalty=lambda key, step, critic, real, fake: critic(real))
+    batch = {"x": jnp.full((6,), 3.0)}
+    state, metrics = gan.step(key, gan.init(key, batch), batch)
+    np.testing.assert_allclose(metrics["discriminator/real_logits"], 2 * 0.5 * 3)
+    np.testing.assert_allclose(metrics["discriminator/fake_logits"], 2 * 0.5 * 1)
+    np.testing.assert_allclose(metrics["discriminator/penalty"], 2 * 0.5 * 3)
+    # loss 2 d (g z - x) with g z = 1, x = 3, and the penalty 2 d x
+    d = 0.5 - 0.1 * (2 * (1 - 3) + 2 * 3)
+    np.testing.assert_allclose(state.discriminator.params["w"], d, rtol=1e-6)
+    np.testing.assert_allclose(state.generator.params["w"], 0.5 + 0.1 * 2 * d * 2, rtol=1e-6)
+    assert len(told) >= 3 and all(step == 0 for step in told)
+
+
+def test_augmentation_draws_anew_for_data_and_samples_and_at_every_step(key):
+    drawn = []
+
+    def augment(key, step, x):
+        drawn.append(float(jax.random.normal(key)))
+        return x
+
+    gan = scalar_gan(augment=augment, simultaneous=True)
+    batch = {"x": jnp.full((6,), 3.0)}
+    state = gan.init(key, batch)
+    for _ in range(2):
+        state, _ = gan.step(key, state, batch)
+    assert len(drawn) == len(set(drawn)) == 4
 
 
 @pytest.mark.parametrize("simultaneous", [False, True])

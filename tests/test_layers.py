@@ -10,7 +10,8 @@ import optax
 import pytest
 
 from jaxgan import lift, losses, penalties
-from jaxgan.gan import make_gan, normal_latents
+from jaxgan.game import normal_latents
+from jaxgan.gan import make_gan
 from jaxgan.layers import (
     Conv,
     ConvTranspose,

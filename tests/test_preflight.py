@@ -10,7 +10,8 @@ from jaxgan import losses, preflight, run
 from jaxgan.data import Data
 from jaxgan.errors import InputError
 from jaxgan.experiment import Experiment
-from jaxgan.gan import make_gan, normal_latents
+from jaxgan.game import normal_latents
+from jaxgan.gan import make_gan
 from jaxgan.network import flax_network
 from jaxgan.networks import mlp
 

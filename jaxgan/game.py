@@ -1,0 +1,318 @@
+"""Two networks and a loss, before anybody moves: what every way of stepping is made of."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan.network import Network
+
+PyTree = Any
+Batch = PyTree
+Metrics = dict[str, jax.Array]
+
+
+class Player(NamedTuple):
+    """What one player carries from step to step.
+
+    Attributes:
+      params: its parameters.
+      stats: its networks' statistics (batch normalisation), `{}` if none.
+      opt: its optimiser's state.
+      memory: what its penalty remembers, `{}` if nothing.
+    """
+
+    params: PyTree
+    stats: PyTree
+    opt: PyTree
+    memory: PyTree = {}
+
+
+class GANState(NamedTuple):
+    """The whole state of a training: a plain pytree that jit, vmap and checkpoints take as it is.
+
+    Attributes:
+      step: number of steps done, int32.
+      generator: the generator's `Player`.
+      discriminator: the discriminator's (critic's) `Player`.
+      ema: the generator's variables, averaged over steps; `GAN.sample` uses these.
+    """
+
+    step: jax.Array
+    generator: Player
+    discriminator: Player
+    ema: PyTree
+
+
+class Seen(NamedTuple):
+    """What comes of judging a batch beside the two losses.
+
+    Attributes:
+      stats: the discriminator's statistics, moved on.
+      memories: what the generator's and the discriminator's penalties remember now.
+      metrics: named scalars.
+    """
+
+    stats: PyTree
+    memories: tuple[PyTree, PyTree]
+    metrics: Metrics
+
+
+def normal_latents(*shape: int) -> Callable:
+    """Latents `z ~ N(0, I)` of a shape: `(key, batch) -> [batch, *shape]`."""
+    return lambda key, batch: jax.random.normal(key, (batch_size(batch), *shape))
+
+
+def uniform_latents(*shape: int) -> Callable:
+    """Latents `z ~ U(-1, 1)` of a shape: `(key, batch) -> [batch, *shape]`."""
+    return lambda key, batch: jax.random.uniform(key, (batch_size(batch), *shape), minval=-1.0, maxval=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Game:
+    """A generator and a discriminator with an objective each.
+
+    The discriminator's is `mean(loss.discriminator(D(x), D(G(z)))) + mean(discriminator_penalty)`, the generator's
+    `mean(loss.generator(D(G(z)), D(x))) + mean(generator_penalty)`. Logits may be pytrees (several scales, several
+    domains): each leaf's loss is averaged, the leaves are added.
+
+    A penalty is a function `(key, step, ...) -> [...]`, or one that remembers something from step to step (a running
+    mean): an object with `init() -> memory` and `apply(memory, key, step, ...) -> ([...], memory)`.
+
+    Attributes:
+      generator: maps latents to fakes of the shape of `batch["x"]`.
+      discriminator: maps `batch["x"]` to logits, `[batch]` or any pytree of `[batch, ...]`.
+      loss: a `losses.Loss`.
+      latent: `(key, batch) -> latents` for the examples of a batch, independent of one another.
+      discriminator_penalty: `(key, step, critic, real, fake) -> [...]`, averaged; the critic is `points -> logits`.
+      generator_penalty: `(key, step, generator, latents, fake, batch) -> [...]`, averaged.
+      augment: `(key, step, x) -> x`, differentiable; what the discriminator sees of data, samples and any points that
+        a penalty asks it about.
+      axis_name: mapped axis (`pmap`) over which gradients, statistics and metrics are averaged.
+    """
+
+    generator: Network
+    discriminator: Network
+    loss: Any
+    latent: Callable[[jax.Array, Batch], PyTree]
+    discriminator_penalty: Any = None
+    generator_penalty: Any = None
+    augment: Callable | None = None
+    axis_name: str | None = None
+
+    def init(
+        self,
+        key: jax.Array,
+        batch: Batch,
+        generator_tx: optax.GradientTransformation,
+        discriminator_tx: optax.GradientTransformation,
+    ) -> GANState:
+        """A state before the first step; only the shapes and dtypes of the batch matter."""
+        k_latent, k_generator, k_discriminator = jax.random.split(key, 3)
+        cond = batch.get("cond")
+        g_variables = self.generator.init(k_generator, self.latent(k_latent, batch), cond)
+        d_variables = self.discriminator.init(k_discriminator, batch["x"], cond)
+        return GANState(
+            step=jnp.zeros((), jnp.int32),
+            generator=_player(generator_tx, g_variables, self.generator_penalty),
+            discriminator=_player(discriminator_tx, d_variables, self.discriminator_penalty),
+            ema=jax.tree.map(jnp.copy, g_variables),  # a copy: a buffer that the state holds twice cannot be donated
+        )
+
+    def keys(self, key: jax.Array, step: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+        """`count` keys of latents, the same on every device, and as many of everything else, which are not."""
+        k_latent, k_play = jax.random.split(jax.random.fold_in(key, step))
+        if self.axis_name is not None:
+            k_play = jax.random.fold_in(k_play, jax.lax.axis_index(self.axis_name))
+        return jax.random.split(k_latent, count), jax.random.split(k_play, count)
+
+    def draw(self, key: jax.Array, batch: Batch) -> PyTree:
+        """Latents of this device's examples: the same that one device alone would give them."""
+        if self.axis_name is None:
+            return _split_over_mesh(self.latent(key, batch))
+        # The gathered batch only tells how many examples there are; what `latent` does not read is never gathered.
+        whole = jax.tree.map(lambda v: jax.lax.all_gather(v, self.axis_name, tiled=True), batch)
+        size = batch_size(batch)
+        start = jax.lax.axis_index(self.axis_name) * size
+        return jax.tree.map(lambda z: jax.lax.dynamic_slice_in_dim(z, start, size), self.latent(key, whole))
+
+    def generate(
+        self, key: jax.Array, state: GANState, batch: Batch, latents: PyTree, g_params: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        """Fakes in training, and the generator's statistics, moved on."""
+        variables = {"params": g_params, **state.generator.stats}
+        fake, variables = self.generator.apply(variables, latents, batch.get("cond"), key=key, train=True)
+        return fake, _stats(variables)
+
+    def judge(
+        self,
+        key: jax.Array,
+        state: GANState,
+        batch: Batch,
+        latents: PyTree,
+        d_params: PyTree,
+        g_params: PyTree,
+        fake: PyTree,
+    ) -> tuple[tuple[jax.Array, jax.Array], Seen]:
+        """Both players' losses as functions of all that either of them moves, and what else is to be seen.
+
+        The gradient of the generator's loss has two parts, through `fake` and (its penalty's) through `g_params`.
+        """
+        real, cond = batch["x"], batch.get("cond")
+        k_real, k_fake, k_critic, k_generator, k_d_penalty, k_g_penalty = jax.random.split(key, 6)
+
+        def logits(variables, x, key):
+            if self.augment is not None:
+                key, k_augment = jax.random.split(key)
+                x = self.augment(k_augment, state.step, x)
+            return self.discriminator.apply(variables, x, cond, key=key, train=True)
+
+        def penalise(penalty, memory, *arguments):
+            """A penalty's mean, zero where there is none, and what it remembers."""
+            if hasattr(penalty, "apply"):
+                values, memory = penalty.apply(memory, *arguments)
+                return _mean(values), memory
+            return (0.0 if penalty is None else _mean(penalty(*arguments))), memory
+
+        variables = {"params": d_params, **state.discriminator.stats}
+        real_logits, variables = logits(variables, real, k_real)
+        fake_logits, variables = logits(variables, fake, k_fake)
+        d_loss = _mean(jax.tree.map(self.loss.discriminator, real_logits, fake_logits))
+        g_loss = _mean(jax.tree.map(self.loss.generator, fake_logits, real_logits))
+        metrics = {"discriminator/loss": d_loss, "generator/loss": g_loss}
+
+        def critic(x):
+            return logits(variables, x, k_critic)[0]
+
+        def generate(latents):
+            return self.generate(k_generator, state, batch, latents, g_params)[0]
+
+        d_penalty, d_memory = penalise(
+            self.discriminator_penalty, state.discriminator.memory, k_d_penalty, state.step, critic, real, fake
+        )
+        g_penalty, g_memory = penalise(
+            self.generator_penalty, state.generator.memory, k_g_penalty, state.step, generate, latents, fake, batch
+        )
+        if self.discriminator_penalty is not None:
+            metrics["discriminator/penalty"] = d_penalty
+        if self.generator_penalty is not None:
+            metrics["generator/penalty"] = g_penalty
+        metrics |= _monitor(self.loss.boundary, real_logits, fake_logits, self.over_devices)
+        return (d_loss + d_penalty, g_loss + g_penalty), Seen(_stats(variables), (g_memory, d_memory), metrics)
+
+    def deal(self, key: jax.Array, state: GANState, batch: Batch) -> tuple[Callable, Callable]:
+        """A step's latents and all else that is random in it, dealt: what is left are functions of parameters.
+
+        Returns:
+          `generate`, `g_params -> (fake, stats)`, and `judge`,
+          `(d_params, g_params, fake) -> ((d_loss, g_loss), Seen)`.
+        """
+        (k_latent,), (k_play,) = self.keys(key, state.step, 1)
+        k_generator, k_judge, _ = jax.random.split(k_play, 3)
+        latents = self.draw(k_latent, batch)
+        generate = functools.partial(self.generate, k_generator, state, batch, latents)
+        return generate, functools.partial(self.judge, k_judge, state, batch, latents)
+
+    def gradients(
+        self, key: jax.Array, state: GANState, batch: Batch, params: tuple[PyTree, PyTree]
+    ) -> tuple[tuple[PyTree, PyTree], tuple[PyTree, Seen]]:
+        """Each player's gradient of its own loss, at `(d_params, g_params)` instead of the state's parameters.
+
+        Returns:
+          `(d_gradient, g_gradient)`, and the generator's statistics with what else is `Seen`.
+        """
+        generate, judge = self.deal(key, state, batch)
+
+        def play(d_params, g_params):
+            fake, stats = generate(g_params)
+            losses, seen = judge(d_params, g_params, fake)
+            return losses, (stats, seen)
+
+        _, pull, aux = jax.vjp(play, *params, has_aux=True)
+        one, zero = jnp.ones(()), jnp.zeros(())
+        return self.over_devices((pull((one, zero))[0], pull((zero, one))[1])), aux
+
+    def over_devices(self, tree: PyTree) -> PyTree:
+        """The mean over the mapped axis, if there is one."""
+        return tree if self.axis_name is None else jax.lax.pmean(tree, self.axis_name)
+
+    def move(
+        self, tx: optax.GradientTransformation, player: Player, grads: PyTree, stats: PyTree, memory: PyTree
+    ) -> tuple[Player, jax.Array]:
+        """A player after one update of its optimiser, and the norm of its gradient."""
+        grads = self.over_devices(grads)
+        updates, opt = tx.update(grads, player.opt, player.params)
+        params = optax.apply_updates(player.params, updates)
+        return Player(params, self.over_devices(stats), opt, self.over_devices(memory)), optax.tree.norm(grads)
+
+    def finish(self, state: GANState, generator: Player, ema_decay: float) -> GANState:
+        """The state after a step: the generator moved, its average moved towards it, the step counted."""
+        ema = _average(ema_decay, state.step, state.ema, {"params": generator.params, **generator.stats})
+        return state._replace(step=state.step + 1, generator=generator, ema=ema)
+
+    def sample(self, key: jax.Array, state: GANState, batch: Batch) -> PyTree:
+        """Samples of the averaged generator, one for each example of the batch."""
+        k_latent, k_generator = jax.random.split(key)
+        latents = _split_over_mesh(self.latent(k_latent, batch))
+        return self.generator.apply(state.ema, latents, batch.get("cond"), key=k_generator, train=False)[0]
+
+
+def batch_size(batch: Batch) -> int:
+    """Number of examples in a batch."""
+    return jax.tree.leaves(batch)[0].shape[0]
+
+
+def _player(tx: optax.GradientTransformation, variables: PyTree, penalty: Any) -> Player:
+    memory = penalty.init() if hasattr(penalty, "init") else {}
+    return Player(variables["params"], _stats(variables), tx.init(variables["params"]), memory)
+
+
+def _stats(variables: PyTree) -> PyTree:
+    return {name: value for name, value in variables.items() if name != "params"}
+
+
+def _average(decay: float, step: jax.Array, ema: PyTree, variables: PyTree) -> PyTree:
+    """Moves the average towards the variables; whole numbers (counters) are taken as they are."""
+    t = step.astype(jnp.float32)
+    decay = jnp.minimum(decay, (1 + t) / (10 + t))
+
+    def move(old, new):
+        floating = jnp.issubdtype(old.dtype, jnp.inexact)
+        return (decay * old + (1 - decay) * new).astype(old.dtype) if floating else new
+
+    return jax.tree.map(move, ema, variables)
+
+
+def _mean(tree: PyTree) -> jax.Array:
+    """The sum of the leaves' means, in float32 at least."""
+    return sum(jnp.mean(v.astype(jnp.promote_types(v.dtype, jnp.float32))) for v in jax.tree.leaves(tree))
+
+
+def _monitor(boundary: float | None, real_logits: PyTree, fake_logits: PyTree, over_devices: Callable) -> Metrics:
+    """Mean logits, and the shares of real and of fake examples on their own side of the boundary."""
+    leaves = len(jax.tree.leaves(real_logits))
+    real_mean, fake_mean = _mean(real_logits) / leaves, _mean(fake_logits) / leaves
+    if boundary is None:  # such logits have no origin: half way between the two means
+        boundary = over_devices((real_mean + fake_mean) / 2)
+    return {
+        "discriminator/real_logits": real_mean,
+        "discriminator/fake_logits": fake_mean,
+        "discriminator/real_accuracy": _mean(jax.tree.map(lambda v: v > boundary, real_logits)) / leaves,
+        "discriminator/fake_accuracy": _mean(jax.tree.map(lambda v: v < boundary, fake_logits)) / leaves,
+    }
+
+
+def _split_over_mesh(latents: PyTree) -> PyTree:
+    """Splits latents over the first axis of the mesh in context, if there is one.
+
+    Random numbers drawn inside a program for a mesh are born whole on every device, and every device would then run the
+    generator on all of them.
+    """
+    axes = jax.sharding.get_abstract_mesh().axis_names
+    if not axes:
+        return latents
+    return jax.lax.with_sharding_constraint(latents, jax.sharding.PartitionSpec(axes[0]))
