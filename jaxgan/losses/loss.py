@@ -1,0 +1,30 @@
+"""What a loss is: the two objectives of a game."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Loss(NamedTuple):
+    """The two objectives of a game; each player minimises its own.
+
+    Args:
+      discriminator: `(real_logits, fake_logits) -> losses`, all of one shape.
+      generator: `(fake_logits, real_logits=None) -> losses`; only relativistic losses read the second.
+      boundary: the logit at which the discriminator is undecided between real and fake, or None where no one logit is
+        (only differences count, or a whole range is as good); the midpoint of the two mean logits then takes its place.
+    """
+
+    discriminator: Callable[[jax.Array, jax.Array], jax.Array]
+    generator: Callable[..., jax.Array]
+    boundary: float | None = 0.0
+
+
+def check_same_shape(**arrays: jax.Array) -> None:
+    """Raises a ValueError that names the arrays, unless all have one shape."""
+    # [B] against [B, 1] would broadcast to [B, B], and one target shape would hide two batch sizes
+    shapes = [jnp.shape(array) for array in arrays.values()]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"{' and '.join(arrays)} must have the same shape, got {' and '.join(map(str, shapes))}")
