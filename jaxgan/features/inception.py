@@ -1,0 +1,173 @@
+"""The Inception network that the FID is defined by, with weights that the user brings.
+
+The library has no weights and fetches none. They are those of TensorFlow's graph of 2015-12-05, which pytorch-fid and
+torch-fidelity publish as one file, `pt_inception-2015-12-05-6726825d.pth` (`weights-inception-...` in the latter); the
+SHA-256 of it starts with the digits in its name. Make the `.npz` file of it once, wherever PyTorch is:
+
+    import numpy, torch
+    state = torch.load("pt_inception-2015-12-05-6726825d.pth", map_location="cpu", weights_only=True)
+    numpy.savez("inception.npz", **{name: array.numpy() for name, array in state.items()})
+
+Its arrays are called as in the state dict, which is the same in both packages (`Mixed_5b.branch1x1.conv.weight`).
+"""
+
+import functools
+import hashlib
+import os
+import pathlib
+import zipfile
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.errors import InputError
+from jaxgan.features import Extractor
+from jaxgan.features.inception_v3 import InceptionV3
+from jaxgan.features.resize import resize_bilinear_tf1
+
+SIDE = 299
+"""Side of the images that the network was trained on, pixels."""
+_EPSILON = 0.001  # of the graph's batch normalisation; PyTorch's own default is 1e-5
+
+
+def inception(path: str | os.PathLike, *, sha256: str = "", batch_size: int = 16) -> Extractor:
+    """Features and logits of the FID's Inception network with the weights in a file.
+
+    Images become bytes, are resized to 299 by 299 as TensorFlow 1 did (see `resize_bilinear_tf1`) and scaled by
+    `(x - 128) / 128`; grey ones are shown in all three channels. Features are "pool3", the averages over the last
+    block; logits are without bias (see `InceptionV3`). This is what torch-fidelity computes; pytorch-fid has the same
+    network, but resizes with half-pixel centres and scales by `x / 127.5 - 1`, so its figures differ.
+
+    Args:
+      path: the `.npz` file; this module's text says how it is made.
+      sha256: the digest the file must have, in hexadecimal; empty for any.
+      batch_size: images at a time; large batches are slower on a CPU. The last one is filled up, so the network is
+        compiled once.
+
+    Returns:
+      The extractor "inception"; the file's digest is in its `about`. Its `features` take float images
+      `[N, H, W, 1 or 3]`; what lies outside [-1, 1] is clipped, as in pictures.
+
+    Raises:
+      InputError: no such file, another digest, or not those arrays in those shapes; from `features`, what are no
+        such images.
+
+    References:
+      Heusel et al., GANs Trained by a Two Time-Scale Update Rule, https://arxiv.org/abs/1706.08500, 2017.
+      Salimans et al., Improved Techniques for Training GANs, https://arxiv.org/abs/1606.03498, 2016, Section 4.
+    """
+    params, digest = _read(pathlib.Path(path), sha256)
+    params = jax.device_put(params)
+
+    def features(images):  # no functools.partial, which would print all weights with the extractor
+        return _stream(params, batch_size, images)
+
+    return Extractor("inception", {"digest": digest}, features)
+
+
+def _read(path: pathlib.Path, sha256: str) -> tuple[dict, str]:
+    """The network's parameters from the file, and its digest; both of one opening, so of the same bytes."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: expected a .npz file of Inception weights")
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if sha256 and digest != sha256.lower():
+                raise InputError(f"{path}: expected the SHA-256 digest {sha256.lower()}, got {digest}")
+            file.seek(0)
+            if file.read(4) != b"PK\3\4":
+                raise InputError(f"{path}: expected a .npz file of Inception weights, got another kind of file")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                return _params(path, arrays), digest
+    except InputError:
+        raise
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: expected a .npz file of Inception weights, got {reason}") from error
+
+
+def _params(path: pathlib.Path, arrays: np.lib.npyio.NpzFile) -> dict:
+    shapes = state_shapes()
+    given = {name for name in arrays.files if not name.endswith(".num_batches_tracked")}  # PyTorch's, of training only
+    how = "make the file from PyTorch's state dict as the text of jaxgan.features.inception says"
+    for verb, names in (("is missing", shapes.keys() - given), ("is unknown", given - shapes.keys())):
+        if names:
+            raise InputError(f"{path}: the array {min(names)} {verb} ({len(names)} in all): {how}")
+    state = {}
+    for name, shape in shapes.items():
+        array = state[name] = np.asarray(arrays[name])  # what is no array in the archive comes as bytes
+        if array.shape != shape or not np.issubdtype(array.dtype, np.floating):
+            raise InputError(f"{path}: expected {name} as floats {list(shape)}, got {array.dtype} {list(array.shape)}")
+        if not np.isfinite(array).all() or (name.endswith(".running_var") and array.min() < 0):
+            raise InputError(f"{path}: {name} has values that are not finite, or variances below zero: {how}")
+    return _fold(state)
+
+
+def state_shapes() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the arrays in a file of weights: PyTorch's state dict, without its training counters."""
+    shapes = {"fc.weight": (1008, 2048), "fc.bias": (1008,)}
+    for name, (height, width, channels, features) in _kernels().items():
+        shapes[f"{name}.conv.weight"] = (features, channels, height, width)
+        shapes |= {f"{name}.bn.{part}": (features,) for part in ("weight", "bias", "running_mean", "running_var")}
+    return shapes
+
+
+@functools.cache
+def _kernels() -> dict[str, tuple[int, ...]]:
+    image = jax.ShapeDtypeStruct((1, 75, 75, 3), jnp.float32)
+    params = jax.eval_shape(InceptionV3().init, jax.random.key(0), image)["params"]
+    return {name: conv["kernel"].shape for name, conv in params.items() if name != "fc"}
+
+
+def _fold(state: dict[str, np.ndarray]) -> dict:
+    """The network's parameters from the arrays of `state_shapes`, each normalisation folded into its convolution.
+
+    With `g = weight / sqrt(running_var + 0.001)` the kernel is `g conv.weight` and the bias `bias - g running_mean`.
+    """
+    params = {"fc": state["fc.weight"].T.astype(np.float32)}
+    for name in _kernels():
+        weight, bias, mean, variance = (
+            state[f"{name}.bn.{part}"].astype(np.float64) for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        gain = weight / np.sqrt(variance + _EPSILON)
+        kernel = state[f"{name}.conv.weight"].transpose(2, 3, 1, 0) * gain  # OIHW to HWIO
+        params[name] = {"kernel": kernel.astype(np.float32), "bias": (bias - gain * mean).astype(np.float32)}
+    return params
+
+
+@jax.jit
+def _prepare(pixels: jax.Array) -> jax.Array:
+    return (resize_bilinear_tf1(pixels.astype(jnp.float32), SIDE, SIDE) - 128.0) / 128.0
+
+
+@jax.jit
+def _network(params: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return InceptionV3().apply({"params": params}, x)
+
+
+def _stream(params: dict, batch_size: int, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    images = _checked(np.asarray(images))
+    outputs = []
+    for start in range(0, len(images), batch_size):
+        some = images[start : start + batch_size].astype(np.float32)
+        batch = np.zeros((batch_size, *images.shape[1:3], 3), np.uint8)
+        batch[: len(some)] = np.round(np.clip((some + 1) * 127.5, 0, 255))  # one channel fills three
+        outputs.append([np.asarray(output)[: len(some)] for output in _network(params, _prepare(batch))])
+    features, logits = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
+    return features, logits
+
+
+def _checked(images: np.ndarray) -> np.ndarray:
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+        raise InputError(f"expected at least one image [N, H, W, 1 or 3], got the shape {list(images.shape)}")
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise InputError(f"expected images as floats in [-1, 1], got {images.dtype}: scale bytes with x / 127.5 - 1")
+    low, high = float(images.min()), float(images.max())  # NaN propagates through both
+    if not np.isfinite([low, high]).all():
+        raise InputError("expected images as floats in [-1, 1], got values that are not finite")
+    if low >= 0 and high > 2:  # bytes as floats, which clipping would turn white
+        raise InputError(f"expected images in [-1, 1], got values from {low:g} to {high:g}: scale with x / 127.5 - 1")
+    return images
