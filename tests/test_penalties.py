@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.penalties import gradient_penalty, gradient_squared_norm, interpolate
+from jaxgan.penalties import gradient_penalty, gradient_squared_norm, interpolate, perturb
 
 BATCH_SIZES = [1, 2, 7]
 SHAPES = [(3,), (5, 2), (4, 3, 2), (2, 3, 3, 2)]  # of an example: points, sequences, images, video
@@ -167,3 +167,39 @@ def test_interpolation_checks_its_shapes(key):
         interpolate(key, jnp.zeros((4, 3)), jnp.zeros((2, 3)))
     with pytest.raises(ValueError):
         interpolate(key, {"a": jnp.zeros((4, 3))}, {"b": jnp.zeros((4, 3))})
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 3, 2)], ids=str)
+def test_perturbation_is_the_papers_code(shape, key):
+    """`x + 0.5 * std(x) * U[0, 1)`, with NumPy's standard deviation and a draw for every coordinate."""
+    real = 3.0 + 2.0 * np.random.default_rng(0).normal(size=(64, *shape)).astype(np.float32)
+    points = np.asarray(jax.jit(perturb)(key, real))
+    u = (points.astype(np.float64) - real) / (0.5 * real.astype(np.float64).std())
+    assert -1e-5 <= u.min() < 0.05 and 0.95 < u.max() <= 1.0 + 1e-5
+    assert abs(u.mean() - 0.5) < 5 * np.sqrt(1 / 12 / u.size)  # not centred, as compare_gan's is
+    assert abs(u.std() - np.sqrt(1 / 12)) < 0.03  # nor multiplied by a second draw, as torchgan's and StudioGAN's are
+    assert len(np.unique(np.round(u, 3))) > 0.3 * min(u.size, 1000)  # neither one draw per example, nor per coordinate
+    again, wider = map(np.asarray, jax.jit(lambda key: (perturb(key, real), perturb(key, real, scale=2.0)))(key))
+    np.testing.assert_allclose(again, points, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(wider - real, 4.0 * (points - real), rtol=1e-3, atol=1e-5)
+
+
+def test_perturbation_of_pytrees_and_dtypes(key):
+    x = jax.random.normal(key, (64, 8))
+    real = {"a": x, "b": 100.0 * x, "c": x.astype(jnp.bfloat16), "d": jnp.tile(jnp.uint8(200), (64, 8)).at[0].set(0)}
+    points = perturb(key, real)
+    moves = {name: np.asarray(points[name], np.float32) - np.asarray(real[name], np.float32) for name in real}
+    assert points["c"].dtype == jnp.bfloat16 and points["d"].dtype == jnp.float32
+    for name, value in real.items():  # each leaf has its own scale; the mean of U[0, 1) is a half
+        np.testing.assert_allclose(moves[name].mean(), 0.25 * np.asarray(value, np.float64).std(), rtol=0.15)
+    assert abs(np.corrcoef(moves["a"].ravel(), moves["b"].ravel())[0, 1]) < 0.2  # and its own noise
+    with pytest.raises(ValueError, match="real"):
+        perturb(key, {"a": jnp.ones((2, 3)), "b": jnp.ones((4, 3))})
+
+
+def test_dragan_of_a_linear_critic_does_not_grow_with_the_batch(key):
+    """torchgan 0.1.0's dragan_gradient_penalty gives 16 for one example and 81 for four: its norm is the batch's."""
+    weight = jnp.array([[3.0, 4.0]])
+    for batch_size in (1, 4):
+        points = perturb(key, jnp.ones((batch_size, 2)))
+        np.testing.assert_allclose(gradient_penalty(linear(weight), points), np.full(batch_size, 16.0), rtol=1e-6)

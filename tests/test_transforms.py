@@ -1,4 +1,4 @@
-"""Weight clipping: the bound holds after `optax.apply_updates`, to one rounding."""
+"""Weight clipping, whose bound holds after `optax.apply_updates`; orthogonal regularisation as an update."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgan.transforms import weight_clip
+from jaxgan.transforms import add_orthogonality, weight_clip
 
 LIMIT = 0.01
 
@@ -75,5 +75,37 @@ def test_the_limit_may_be_traced():
 
 def test_without_parameters_it_raises():
     tx = weight_clip(LIMIT)
+    with pytest.raises(ValueError, match="update\\(updates, state, params\\)"):
+        tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
+
+
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_orthogonality_adds_its_gradient(diagonal):
+    """`d|W'W - I|^2 / dW = 4 W (W'W - I)`, and with the diagonal taken out of the bracket where lengths are free."""
+    weight = np.array([[1.0, 2.0], [0.5, -1.0], [0.0, 3.0]])
+    inner = weight.T @ weight - np.eye(2)
+    slope = 4 * weight @ (inner if diagonal else inner - np.diag(np.diag(inner)))
+    params = {"kernel": jnp.asarray(weight, jnp.float32), "bias": jnp.ones(2)}
+    updates = jax.tree.map(jnp.ones_like, params)
+    tx = add_orthogonality(0.25, diagonal=diagonal)
+    found, _ = jax.jit(tx.update)(updates, tx.init(params), params)
+    np.testing.assert_allclose(found["kernel"], 1 + 0.25 * slope, rtol=1e-6)
+    np.testing.assert_array_equal(found["bias"], 1.0)
+
+
+def test_orthogonality_makes_kernels_orthonormal():
+    tx = optax.chain(add_orthogonality(1.0), optax.sgd(0.02))
+    params = {"kernel": 0.5 * jax.random.normal(jax.random.key(0), (5, 3))}
+
+    def body(params, _):
+        updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+        return optax.apply_updates(params, updates), None
+
+    params, _ = jax.jit(lambda p: jax.lax.scan(body, p, length=500))(params)
+    np.testing.assert_allclose(params["kernel"].T @ params["kernel"], np.eye(3), atol=1e-4)
+
+
+def test_orthogonality_without_parameters_raises():
+    tx = add_orthogonality(1.0)
     with pytest.raises(ValueError, match="update\\(updates, state, params\\)"):
         tx.update(jnp.ones(2), tx.init(jnp.ones(2)))

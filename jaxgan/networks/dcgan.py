@@ -70,6 +70,9 @@ class Discriminator(nn.Module):
       kernel_size: side of the kernels, pixels.
       slope: slope of the leaky ReLU below zero.
       dropout: share of outputs set to zero in training.
+      spectral_norm: whether every kernel is divided by its largest singular value, `[..., out]` as a matrix (Miyato et
+        al., https://arxiv.org/abs/1802.05957, 2018): one power iteration in each call, in training carried on. Flax
+        stores the initial kernels divided by a first estimate of it already: the same function, other step lengths.
     """
 
     features: tuple[int, ...] = (64, 128)
@@ -77,12 +80,17 @@ class Discriminator(nn.Module):
     kernel_size: int = 5
     slope: float = 0.3
     dropout: float = 0.0
+    spectral_norm: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         init = nn.initializers.glorot_uniform()
+
+        def linear(layer, x):
+            return nn.SpectralNorm(layer)(x, update_stats=train) if self.spectral_norm else layer(x)
+
         for features, stride in zip(self.features, self.strides, strict=True):
-            x = Conv(features, self.kernel_size, stride, kernel_init=init)(x)
+            x = linear(Conv(features, self.kernel_size, stride, kernel_init=init), x)
             x = nn.leaky_relu(x, self.slope)
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(1, kernel_init=init)(x.reshape(x.shape[0], math.prod(x.shape[1:])))[:, 0]
+        return linear(nn.Dense(1, kernel_init=init), x.reshape(x.shape[0], math.prod(x.shape[1:])))[:, 0]

@@ -1,19 +1,12 @@
-"""Gradient penalties: `(critic, points)` in, one penalty per example out.
-
-A critic is a function from points `[batch, ...]`, or a pytree of them, to logits `[batch, ...]`, or a pytree of them;
-the logits of an example are summed. It must treat examples independently (no batch normalisation, no minibatch
-statistics): then the gradient of the sum over the batch holds each example's own gradient. Close over its parameters:
-
-    penalties.gradient_squared_norm(lambda x: discriminator(params, x), real).mean()
-
-Norms are taken over all dimensions of an example and all leaves, and accumulated in float32 or wider.
-"""
+"""Penalties on the critic's gradient, and the points where it is taken."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from jaxgan.penalties.examples import batch_size, noise, roots, squared_norms, widened
 
 PyTree = Any
 Critic = Callable[[PyTree], PyTree]
@@ -41,25 +34,25 @@ def gradient_squared_norm(critic: Critic, points: PyTree) -> jax.Array:
       Mescheder et al., Which Training Methods for GANs do actually Converge?, https://arxiv.org/abs/1801.04406, 2018,
       Eq. 9.
     """
-    batch_size = _batch_size(points, "points")
+    count = batch_size(points, "points")
 
     def total(points: PyTree) -> jax.Array:
         logits = critic(points)
-        if (size := _batch_size(logits, "logits")) != batch_size:
-            raise ValueError(f"the critic must give logits [batch, ...], got a batch of {size} for {batch_size} points")
+        if (size := batch_size(logits, "logits")) != count:
+            raise ValueError(f"the critic must give logits [batch, ...], got a batch of {size} for {count} points")
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(logits))
 
     # One gradient of the batched critic, not vmap(grad): mapping would also map the rules of its convolutions, and turn
     # their weight gradients into one slow product per example.
-    gradients = jax.grad(total)(points)
-    return sum(_squared_norm(leaf) for leaf in jax.tree.leaves(gradients))
+    return squared_norms(jax.grad(total)(points))
 
 
 def gradient_penalty(critic: Critic, points: PyTree, *, target: float = 1.0, one_sided: bool = False) -> jax.Array:
     """Squared distance of the critic's gradient norm from a target at each point.
 
-    `(|grad D(x)| - target)^2`, or `max(0, |grad D(x)| - target)^2` if one-sided. The weight (10 in the paper) is the
-    caller's, and so are the points: between data and samples (`interpolate`) in the paper.
+    `(|grad D(x)| - target)^2`, or `max(0, |grad D(x)| - target)^2` if one-sided. The weight (10 in the papers) is the
+    caller's, and so are the points: between data and samples (`interpolate`) in WGAN-GP, around data (`perturb`) in
+    DRAGAN.
 
     >>> gradient_penalty(lambda x: x @ jnp.array([3.0, 4.0]), jnp.ones((2, 2)))
     Array([16., 16.], dtype=float32)
@@ -80,12 +73,7 @@ def gradient_penalty(critic: Critic, points: PyTree, *, target: float = 1.0, one
       Gulrajani et al., Improved Training of Wasserstein GANs, https://arxiv.org/abs/1704.00028, 2017, Eq. 3.
       Petzka et al., On the regularization of Wasserstein GANs, https://arxiv.org/abs/1709.08894, 2018 (one-sided).
     """
-    squared = gradient_squared_norm(critic, points)
-    # The root has an infinite slope at zero, and `where` alone would multiply it by zero: NaN. So the root is taken of
-    # one there, and its result not used. Below the smallest normal number, hardware may flush to zero.
-    flat = squared < jnp.finfo(squared.dtype).tiny
-    norm = jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, squared)))
-    excess = norm - target
+    excess = roots(gradient_squared_norm(critic, points)) - target
     return (jnp.maximum(excess, 0.0) if one_sided else excess) ** 2
 
 
@@ -108,7 +96,7 @@ def interpolate(key: jax.Array, real: PyTree, fake: PyTree) -> PyTree:
     References:
       Gulrajani et al., Improved Training of Wasserstein GANs, https://arxiv.org/abs/1704.00028, 2017, Algorithm 1.
     """
-    weights = jax.random.uniform(key, (_batch_size(real, "real"),))
+    weights = jax.random.uniform(key, (batch_size(real, "real"),))
 
     def between(real: jax.Array, fake: jax.Array) -> jax.Array:
         if real.shape != fake.shape:
@@ -119,14 +107,33 @@ def interpolate(key: jax.Array, real: PyTree, fake: PyTree) -> PyTree:
     return jax.tree.map(between, real, fake)
 
 
-def _squared_norm(gradient: jax.Array) -> jax.Array:
-    wide = gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32))
-    return jnp.sum(wide**2, axis=tuple(range(1, wide.ndim)))
+def perturb(key: jax.Array, real: PyTree, *, scale: float = 0.5) -> PyTree:
+    """Points around data, where DRAGAN takes the gradient: every coordinate is moved by a draw of its own.
 
+    `real + scale * std(real) * u`, `u ~ U[0, 1)`, with one standard deviation over the batch and all dimensions of a
+    leaf. This is the authors' code; their text draws from `N(0, c I)` instead, in all directions. DRAGAN itself is
+    `gradient_penalty(critic, perturb(key, real))`, times 10. Peers move the points less, with more draws: torchgan
+    multiplies by a second uniform draw for each coordinate, StudioGAN by one for each example; compare_gan centres
+    the noise (`std * (u - 1/2)`) and clips the points to [0, 1].
 
-def _batch_size(tree: PyTree, name: str) -> int:
-    # A scalar is refused too: the gradient of an averaging critic would be too small by the size of the batch.
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
-    if not shapes or any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
-        raise ValueError(f"{name} must have leaves [batch, ...] of one batch size, got the shapes {shapes}")
-    return shapes[0][0]
+    Args:
+      key: random key.
+      real: data, leaves `[batch, ...]`.
+      scale: the largest move, in standard deviations.
+
+    Returns:
+      Points, same structure, shapes and dtypes; whole numbers become floating point.
+
+    Raises:
+      ValueError: leaves differ in their batch size.
+
+    References:
+      Kodali et al., On Convergence and Stability of GANs, https://arxiv.org/abs/1705.07215, 2017, Section 2.4, and
+      `get_perturbed_batch` of https://github.com/kodalinaveen3/DRAGAN.
+    """
+    batch_size(real, "real")
+
+    def moved(leaf: jax.Array, u: jax.Array) -> jax.Array:
+        return leaf + (scale * jnp.std(widened(leaf))).astype(u.dtype) * u
+
+    return jax.tree.map(moved, real, noise(jax.random.uniform, key, real))

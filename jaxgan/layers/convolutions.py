@@ -1,4 +1,4 @@
-"""Flax layers that several families share, above all convolutions that stay fast everywhere.
+"""Convolutions that stay fast everywhere, as functions.
 
 XLA's CPU backend runs plain stride-1 convolutions at matrix-product speed, but dilated ones (transposed convolutions,
 and the input gradients of strided ones) several times slower, and gradients with permuted layouts inside `lax.scan`
@@ -10,7 +10,6 @@ definitions.
 import functools
 from collections.abc import Callable
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -161,73 +160,3 @@ def transposed_convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Arr
     kernel = jnp.flip(kernel, (0, 2)).transpose(0, 2, 4, 1, 3, 5)
     kernel = kernel.reshape(rows, columns, channels, stride * stride * features)
     return depth_to_space(convolve(tuple(padding), x, kernel), stride)
-
-
-class Conv(nn.Module):
-    """`SAME` convolution, `[B,H,W,C] -> [B,ceil(H/stride),ceil(W/stride),features]`; see `strided_convolve`.
-
-    Attributes:
-      features: number of output channels.
-      kernel_size: side of the square kernel, pixels.
-      stride: step in pixels.
-      use_bias: whether a bias is added to each channel.
-      kernel_init: initialiser of the kernel, `[kernel_size, kernel_size, channels, features]`.
-    """
-
-    features: int
-    kernel_size: int
-    stride: int = 1
-    use_bias: bool = True
-    kernel_init: Callable = nn.initializers.lecun_normal()
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return _convolution(self, strided_convolve, x)
-
-
-class ConvTranspose(nn.Module):
-    """`SAME` transposed convolution, `[B,H,W,C] -> [B,H*stride,W*stride,features]`; see `transposed_convolve`.
-
-    Attributes: as of `Conv`; `stride` is the enlargement.
-    """
-
-    features: int
-    kernel_size: int
-    stride: int = 1
-    use_bias: bool = True
-    kernel_init: Callable = nn.initializers.lecun_normal()
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return _convolution(self, transposed_convolve, x)
-
-
-def _convolution(module: Conv | ConvTranspose, apply: Callable, x: jax.Array) -> jax.Array:
-    shape = (module.kernel_size, module.kernel_size, x.shape[-1], module.features)
-    kernel = module.param("kernel", module.kernel_init, shape)
-    bias = module.param("bias", nn.initializers.zeros, (module.features,)) if module.use_bias else None
-    x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias)  # as Flax's own layers do
-    y = apply(x, kernel, module.stride)
-    return y if bias is None else y + jnp.expand_dims(bias, (0, 1, 2))
-
-
-class Maxout(nn.Module):
-    """The largest of several linear pieces, `[B, n] -> [B, features]`.
-
-    `h_i = max_j (x W_ij + b_ij)`.
-
-    Attributes:
-      features: number of outputs.
-      pieces: linear pieces to each output.
-
-    References:
-      Goodfellow et al., Maxout networks, https://arxiv.org/abs/1302.4389, 2013.
-    """
-
-    features: int
-    pieces: int = 5
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        pieces = nn.Dense(self.features * self.pieces)(x)
-        return pieces.reshape(*x.shape[:-1], self.features, self.pieces).max(axis=-1)

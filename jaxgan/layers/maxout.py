@@ -1,0 +1,26 @@
+"""Maxout."""
+
+import flax.linen as nn
+import jax
+
+
+class Maxout(nn.Module):
+    """The largest of several linear pieces, `[B, n] -> [B, features]`.
+
+    `h_i = max_j (x W_ij + b_ij)`.
+
+    Attributes:
+      features: number of outputs.
+      pieces: linear pieces to each output.
+
+    References:
+      Goodfellow et al., Maxout networks, https://arxiv.org/abs/1302.4389, 2013.
+    """
+
+    features: int
+    pieces: int = 5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        pieces = nn.Dense(self.features * self.pieces)(x)
+        return pieces.reshape(*x.shape[:-1], self.features, self.pieces).max(axis=-1)
