@@ -28,6 +28,9 @@ def open_checkpoints(directory: pathlib.Path) -> ocp.CheckpointManager:
 def save(checkpoints: ocp.CheckpointManager, step: int, state: PyTree, note: dict) -> None:
     """Writes a state in the background, with a note and the shape, dtype and CRC-32 of every leaf.
 
+    What is written is the leaves by their paths, not the nodes above them: so a state whose type has since been given
+    a field that is empty here is the same state.
+
     Args:
       checkpoints: from `open_checkpoints`.
       step: its number; later than all that are there.
@@ -39,7 +42,7 @@ def save(checkpoints: ocp.CheckpointManager, step: int, state: PyTree, note: dic
     """
     leaves = _signatures(jax.device_get(state), with_digest=True)
     record = {"note": note, "note_digest": _digest(note), "leaves": leaves}
-    items = ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record))
+    items = ocp.args.Composite(state=ocp.args.StandardSave(_by_path(state)), record=ocp.args.JsonSave(record))
     if not checkpoints.save(step, args=items):
         raise RuntimeError(f"checkpoint {step} was not written: {checkpoints.latest_step()} is there already")
 
@@ -70,20 +73,26 @@ def restore(checkpoints: ocp.CheckpointManager, step: int, template: PyTree) -> 
                 f"checkpoint {step} does not fit this architecture: {leaf} is {there} there, {here} here; "
                 "resume with the options it was made with, or use another --workdir"
             )
-    state = checkpoints.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(template)))["state"]
+    items = ocp.args.Composite(state=ocp.args.StandardRestore(_by_path(template)))
+    found = checkpoints.restore(step, args=items)["state"]
+    state = jax.tree.unflatten(jax.tree.structure(template), [found[path] for path in _by_path(template)])
     for leaf, signature in _signatures(jax.device_get(state), with_digest=True).items():
         if signature != held[leaf]:
             raise InputError(damaged % leaf)
     return state, record["note"]
 
 
+def _by_path(tree: PyTree) -> dict[str, Any]:
+    """The leaves of a tree by their paths, in their order."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
 def _signatures(tree: PyTree, *, with_digest: bool) -> dict[str, list]:
     """`[dtype and shape, CRC-32]` of every leaf, by its path."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): [f"{leaf.dtype}{list(leaf.shape)}"]
-        + ([zlib.crc32(np.ascontiguousarray(leaf))] if with_digest else [])
-        for path, leaf in leaves
+        path: [f"{leaf.dtype}{list(leaf.shape)}"] + ([zlib.crc32(np.ascontiguousarray(leaf))] if with_digest else [])
+        for path, leaf in _by_path(tree).items()
     }
 
 

@@ -1,130 +1,30 @@
-"""The command line: `jaxgan train | sample | evaluate EXPERIMENT.py --workdir DIR ...`."""
+"""The command line: `jaxgan train | sample | evaluate EXPERIMENT.py --workdir DIR ...`, and `jaxgan extractor`."""
 
-import contextlib
-import dataclasses
 import functools
-import io
 import json
 import pathlib
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import docstring_parser
-import tyro
-
+from jaxgan import evaluation, features, run
 from jaxgan import experiment as experiments
-from jaxgan import run
 from jaxgan.errors import DivergedError, InputError
+from jaxgan.options import Evaluate, Extractor, Measures, Sample, Train, parse
 
 
-@dataclasses.dataclass(frozen=True)
-class Train:
-    """Train an experiment, or go on where its run directory stands.
-
-    The run directory holds config.json, metrics.jsonl, samples/*.png, checkpoints/<step>/ and TensorBoard events. The
-    same command resumes; the result is the same as if it had never stopped.
-    """
-
-    experiment: tyro.conf.Positional[str]
-    """Python file with a function `experiment`; give it before --help to see its own options."""
-    workdir: pathlib.Path
-    """Run directory; made where it is missing."""
-    steps: int
-    """Step to reach (generator updates since the start, not further ones)."""
-    seed: int = 0
-    """Seed of everything random: weights, latents, data order."""
-    lift: Literal["jit", "pmap", "mesh"] = "jit"
-    """jit: one device; pmap, mesh: every device, the batch split among them."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints; one is also written at the end."""
-    log_every: int = 50
-    """Steps between lines of metrics, each the mean over those steps."""
-    sample_every: int = 500
-    """Steps between pictures of samples, always of the same latents."""
-    evaluate_every: int = 0
-    """Steps between evaluations during training; 0: none."""
-    target: str = ""
-    """Stop when a line of metrics fulfils this, e.g. 'evaluate/modes>=8'."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """Write samples of a trained run to a file."""
-
-    experiment: tyro.conf.Positional[str]
-    """Python file that the run was trained with."""
-    workdir: pathlib.Path
-    """Run directory."""
-    out: pathlib.Path
-    """File to write: .png for one picture, .npy for the array of samples."""
-    count: int = 64
-    """Number of samples."""
-    seed: int = 0
-    """Seed of the latents; the first samples are the same for any count."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluate:
-    """Measure a trained run; the last line on standard output is one JSON object."""
-
-    experiment: tyro.conf.Positional[str]
-    """Python file that the run was trained with."""
-    workdir: pathlib.Path
-    """Run directory."""
-    seed: int = 0
-    """Seed of the latents."""
-
-
-def option_fields(function: Callable) -> type:
-    """A dataclass of an experiment's options: names, types and defaults of its keywords, help of its docstring."""
-    helps = {p.arg_name: p.description for p in docstring_parser.parse(function.__doc__ or "").params}
-    fields = [
-        (name, Annotated[p.annotation, tyro.conf.arg(help=helps.get(name, ""))], dataclasses.field(default=p.default))
-        for name, p in experiments.options(function).items()
-    ]
-    return dataclasses.make_dataclass("Options", fields, frozen=True)
-
-
-def read_options(commands: Any, arguments: list[str]) -> Any:
-    """What tyro reads of a command line; its complaints, which it frames over several lines, as one.
+def wanted(measures: Measures) -> evaluation.Wanted:
+    """What is asked of an evaluation, with the extractor read.
 
     Raises:
-      InputError: for a command line that cannot be read.
+      InputError: for names or files that cannot be used.
     """
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(commands, prog="jaxgan", description="Train, sample and evaluate GANs.", args=arguments)
-    except SystemExit as end:
-        if not end.code:  # --help
-            raise
-        words = (line.strip("│─ ") for line in said.getvalue().splitlines() if not line.startswith(("╭", "╰")))
-        raise InputError(" ".join(filter(None, words))) from end
-
-
-def parse(arguments: list[str]) -> tuple[Any, Callable | None, dict[str, Any]]:
-    """The command of a command line and, where it is to train, the experiment's function and options."""
-    # The experiment says which options there are, so it is loaded before they are read.
-    path = next((a for a in arguments[1:] if a.endswith(".py")), None)
-    function = experiments.load(path) if arguments[:1] == ["train"] and path is not None else None
-    offered = dataclasses.make_dataclass("Options", [], frozen=True) if function is None else option_fields(function)
-
-    @dataclasses.dataclass(frozen=True)
-    class TrainWithOptions:
-        run: tyro.conf.OmitArgPrefixes[Train]
-        experiment: tyro.conf.OmitArgPrefixes[offered]
-
-    commands = (
-        Annotated[TrainWithOptions, tyro.conf.subcommand("train", description=Train.__doc__.splitlines()[0])]
-        | Annotated[Sample, tyro.conf.subcommand("sample")]
-        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    )
-    parsed = read_options(commands, arguments)
-    if isinstance(parsed, TrainWithOptions):
-        # Without an ending of .py the file was not looked for above; `load` says what is wrong with it.
-        return parsed.run, function or experiments.load(parsed.run.experiment), dataclasses.asdict(parsed.experiment)
-    return parsed, None, {}
+    if measures.samples < 0:
+        raise InputError(f"--samples {measures.samples}: expected at least 1, or 0 for the usual number")
+    extractor = None
+    if measures.extractor is not None:
+        extractor = features.load(measures.extractor, sha256=measures.extractor_digest)
+    return evaluation.Wanted(measures.metrics, measures.samples, extractor)
 
 
 def run_train(command: Train, function: Callable, options: dict[str, Any]) -> None:
@@ -142,6 +42,9 @@ def run_train(command: Train, function: Callable, options: dict[str, Any]) -> No
     if not 0 <= command.seed < 2**32:
         raise InputError(f"--seed {command.seed}: expected 0 to {2**32 - 1}")
     target = train.parse_target(command.target, schedule) if command.target else None
+    if command.measures != Measures() and not schedule.evaluate:
+        raise InputError("--metrics, --extractor and --samples are of evaluations: give --evaluate-every, in steps")
+    measured = wanted(command.measures)
     config, data = preflight.prepare(
         experiment, command.experiment, options, command.workdir, seed=command.seed, lift_name=command.lift
     )
@@ -153,6 +56,7 @@ def run_train(command: Train, function: Callable, options: dict[str, Any]) -> No
         steps=command.steps,
         lift_name=command.lift,
         schedule=schedule,
+        wanted=measured,
         target=target,
     )
 
@@ -210,9 +114,10 @@ def run_evaluate(command: Evaluate) -> None:
 
     from jaxgan import train
 
+    measured = wanted(command.measures)
     experiment, config, state = trained(command)
     key, batch = jax.random.key(command.seed), run.template_batch(config)
-    figures = experiment.evaluate(functools.partial(train.draw, experiment, key, state, batch))
+    figures = experiment.evaluate(measured)(functools.partial(train.draw, experiment, key, state, batch))
     about = {
         "experiment": config.experiment,
         "train_seed": config.seed,
@@ -220,6 +125,23 @@ def run_evaluate(command: Evaluate) -> None:
         "seed": command.seed,
     }
     print(json.dumps(about | figures, allow_nan=False))
+
+
+def run_extractor(command: Extractor) -> None:
+    """`jaxgan extractor`."""
+    from jaxgan.features import classifier, recipe
+
+    if command.out.suffix != ".npz" or not command.out.parent.is_dir():
+        raise InputError(f"--out {command.out}: expected a .npz file in a folder that is there")
+    trained = recipe.train(
+        command.dataset,
+        seed=command.seed,
+        data_dir=command.data_dir,
+        manual_dir=command.manual_dir,
+        say=functools.partial(print, file=sys.stderr),
+    )
+    digest = classifier.save(trained, command.out)
+    print(json.dumps({"extractor": str(command.out), "digest": digest} | trained.about))
 
 
 def main() -> None:
@@ -233,6 +155,8 @@ def main() -> None:
                 run_sample(command)
             case Evaluate():
                 run_evaluate(command)
+            case Extractor():
+                run_extractor(command)
     except InputError as error:
         print(f"jaxgan: {error}", file=sys.stderr)
         sys.exit(2)

@@ -10,19 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgan import render
+from jaxgan import evaluation, render
 from jaxgan.data import Data, images, mixtures, split
 from jaxgan.errors import InputError
+from jaxgan.evaluation import Wanted
 from jaxgan.gan import GAN
-from jaxgan.metrics import mixture, pixels
 
 AXIS_OPTION = "axis_name"
 """The keyword by which an experiment is told of a mapped axis; set by the lift, never on the command line."""
-
-EVALUATED = 10_000
-"""Most images that an evaluation compares."""
-POINTS = 2_500
-"""Points that an evaluation of a mixture draws: PacGAN's protocol."""
 
 
 class Experiment(NamedTuple):
@@ -33,20 +28,21 @@ class Experiment(NamedTuple):
       data: makes the training data; called only where training needs them.
       picture: samples `[N, ...]` to one picture, uint8 `[height, width, 1 or 3]`.
       picture_count: number of samples in a picture during training.
-      evaluate: takes a function that draws so many samples, `count -> [count, ...]`; gives named figures for JSON.
+      evaluate: takes what is wanted, and refuses what cannot be had; gives a function that takes one that draws so many
+        samples, `count -> [count, ...]`, and gives named figures for JSON.
     """
 
     gan: GAN
     data: Callable[[], Data]
     picture: Callable[[np.ndarray], np.ndarray]
     picture_count: int
-    evaluate: Callable[[Callable[[int], np.ndarray]], dict[str, Any]]
+    evaluate: Callable[[Wanted], Callable[[Callable[[int], np.ndarray]], dict[str, Any]]]
 
 
 def image_experiment(
     gan: GAN, dataset: str, *, size: int, channels: int, batch_size: int, data_dir: str = "", manual_dir: str = ""
 ) -> Experiment:
-    """A GAN of images with their data, their grid and their distance in pixels.
+    """A GAN of images with their data, their grid and their quality.
 
     Args:
       gan: the game.
@@ -60,18 +56,12 @@ def image_experiment(
     sets = functools.cache(
         lambda: split.train_and_test(dataset, size=size, channels=channels, data_dir=data_dir, manual_dir=manual_dir)
     )
-
-    def evaluate(draw):
-        train, held_out = (split.first(images, EVALUATED) for images in sets())
-        samples = draw(min(len(train), len(held_out)))
-        return {"samples": len(samples)} | pixels.pixel_distance(samples, train, held_out)
-
     return Experiment(
         gan=gan,
         data=lambda: images.dataset(sets()[0], batch_size=batch_size),
         picture=render.image_grid,
         picture_count=64,
-        evaluate=evaluate,
+        evaluate=evaluation.of_images(sets),
     )
 
 
@@ -84,19 +74,13 @@ def mixture_experiment(gan: GAN, centers: np.ndarray, std: float, *, batch_size:
       std: standard deviation of each mode, along each axis.
       batch_size: points that one step consumes.
     """
-
-    def evaluate(draw):
-        samples = draw(POINTS)
-        quality = mixture.mixture_quality(samples, centers, std)
-        return {"samples": POINTS} | quality | {"high_quality_perfect": mixture.PERFECT_HIGH_QUALITY}
-
     extent = 1.25 * float(np.abs(centers).max())
     return Experiment(
         gan=gan,
         data=lambda: mixtures.mixture(centers, std, batch_size=batch_size),
         picture=functools.partial(render.point_density, extent=extent),
-        picture_count=POINTS,
-        evaluate=evaluate,
+        picture_count=evaluation.POINTS,
+        evaluate=evaluation.of_mixture(centers, std),
     )
 
 

@@ -3,63 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxgan.network import Network
-
-PyTree = Any
-Batch = PyTree
-Metrics = dict[str, jax.Array]
-
-
-class Player(NamedTuple):
-    """What one player carries from step to step.
-
-    Attributes:
-      params: its parameters.
-      stats: its networks' statistics (batch normalisation), `{}` if none.
-      opt: its optimiser's state.
-      memory: what its penalty remembers, `{}` if nothing.
-    """
-
-    params: PyTree
-    stats: PyTree
-    opt: PyTree
-    memory: PyTree = {}
-
-
-class GANState(NamedTuple):
-    """The whole state of a training: a plain pytree that jit, vmap and checkpoints take as it is.
-
-    Attributes:
-      step: number of steps done, int32.
-      generator: the generator's `Player`.
-      discriminator: the discriminator's (critic's) `Player`.
-      ema: the generator's variables, averaged over steps; `GAN.sample` uses these.
-    """
-
-    step: jax.Array
-    generator: Player
-    discriminator: Player
-    ema: PyTree
-
-
-class Seen(NamedTuple):
-    """What comes of judging a batch beside the two losses.
-
-    Attributes:
-      stats: the discriminator's statistics, moved on.
-      memories: what the generator's and the discriminator's penalties remember now.
-      metrics: named scalars.
-    """
-
-    stats: PyTree
-    memories: tuple[PyTree, PyTree]
-    metrics: Metrics
+from jaxgan.players import Acting, Batch, GANState, Metrics, Player, PyTree, Seen
 
 
 def normal_latents(*shape: int) -> Callable:
@@ -88,8 +39,10 @@ class Game:
       discriminator: maps `batch["x"]` to logits, `[batch]` or any pytree of `[batch, ...]`.
       loss: a `losses.Loss`.
       latent: `(key, batch) -> latents` for the examples of a batch, independent of one another.
-      discriminator_penalty: `(key, step, critic, real, fake) -> [...]`, averaged; the critic is `points -> logits`.
-      generator_penalty: `(key, step, generator, latents, fake, batch) -> [...]`, averaged.
+      discriminator_penalty: `(key, step, critic, real, fake) -> [...]`, averaged; the critic is the discriminator,
+        `Acting` as `points -> logits`.
+      generator_penalty: `(key, step, generator, latents, fake, batch) -> [...]`, averaged; the generator is `Acting` as
+        `latents -> samples`.
       augment: `(key, step, x) -> x`, differentiable; what the discriminator sees of data, samples and any points that
         a penalty asks it about.
       axis_name: mapped axis (`pmap`) over which gradients, statistics and metrics are averaged.
@@ -185,17 +138,19 @@ class Game:
         g_loss = _mean(jax.tree.map(self.loss.generator, fake_logits, real_logits))
         metrics = {"discriminator/loss": d_loss, "generator/loss": g_loss}
 
-        def critic(x):
-            return logits(variables, x, k_critic)[0]
+        def score(points):
+            return logits(variables, points, k_critic)[0]
 
         def generate(latents):
             return self.generate(k_generator, state, batch, latents, g_params)[0]
 
+        critic = Acting(score, d_params, latents, rival=Acting(generate, g_params, latents))
+        maker = Acting(generate, g_params, latents, rival=Acting(score, d_params, latents))
         d_penalty, d_memory = penalise(
             self.discriminator_penalty, state.discriminator.memory, k_d_penalty, state.step, critic, real, fake
         )
         g_penalty, g_memory = penalise(
-            self.generator_penalty, state.generator.memory, k_g_penalty, state.step, generate, latents, fake, batch
+            self.generator_penalty, state.generator.memory, k_g_penalty, state.step, maker, latents, fake, batch
         )
         if self.discriminator_penalty is not None:
             metrics["discriminator/penalty"] = d_penalty

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.game import Batch, Game, GANState, Metrics, PyTree, batch_size
+from jaxgan.game import Game, batch_size
 from jaxgan.network import Network
+from jaxgan.players import Batch, GANState, Metrics, PyTree
 
 
 class GAN(NamedTuple):

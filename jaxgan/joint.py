@@ -13,8 +13,9 @@ from collections.abc import Callable
 import jax
 import optax
 
-from jaxgan.game import Game, GANState, PyTree
+from jaxgan.game import Game
 from jaxgan.gan import GAN
+from jaxgan.players import GANState, PyTree
 
 
 def make_consensus_gan(

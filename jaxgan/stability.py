@@ -18,7 +18,8 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from jaxgan.game import Batch, Game, GANState, PyTree
+from jaxgan.game import Game
+from jaxgan.players import Batch, GANState, PyTree
 
 DENSE = 64
 """Up to this many parameters the Jacobian is built column by column: Arnoldi's method needs more to iterate in."""

@@ -14,6 +14,7 @@ from jax.sharding import Sharding
 from jaxgan import checkpoint, chunks, monitor, run
 from jaxgan.data import Data
 from jaxgan.errors import InputError
+from jaxgan.evaluation import Wanted
 from jaxgan.experiment import Experiment
 
 PyTree = Any
@@ -73,7 +74,7 @@ def parse_target(text: str, schedule: Schedule) -> Target:
     Raises:
       InputError: when it is not of that form, or names a figure of evaluations and there are none.
     """
-    match = re.fullmatch(r"\s*([\w/]+)\s*(<=|>=)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*", text)
+    match = re.fullmatch(r"\s*([\w/-]+)\s*(<=|>=)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*", text)
     if not match:
         raise InputError(f"--target {text!r}: expected NAME<=VALUE or NAME>=VALUE, such as 'evaluate/modes>=8'")
     if match[1].startswith(EVALUATE) and not schedule.evaluate:
@@ -136,6 +137,7 @@ def train(
     steps: int,
     lift_name: str,
     schedule: Schedule,
+    wanted: Wanted = Wanted(),  # noqa: B008 - a NamedTuple of constants
     target: Target | None = None,
 ) -> None:
     """Trains to a step, from where the run directory stands; `preflight.prepare` comes before.
@@ -148,16 +150,18 @@ def train(
       steps: the step to reach; a run that is there does nothing.
       lift_name: `jit`, `pmap` or `mesh`.
       schedule: when to log, sample, checkpoint and evaluate.
+      wanted: what evaluations measure.
       target: ends the run early when a line of metrics fulfils it.
 
     Raises:
-      InputError: when the checkpoint does not fit.
+      InputError: when the checkpoint does not fit, or what is wanted cannot be measured.
       DivergedError: when a metric is no longer finite.
     """
     where = chunks.machine(experiment.gan.step, lift_name)
     k_init, k_step, k_show, k_evaluate = jax.random.split(jax.random.key(config.seed), 4)
     k_step = jax.device_put(k_step, where.whole)
     batch = run.template_batch(config)
+    evaluate = experiment.evaluate(wanted) if schedule.evaluate else None  # refuses before anything compiles
 
     with checkpoint.open_checkpoints(workdir / "checkpoints") as checkpoints:
         begin, note = start(experiment, config, workdir, checkpoints, k_init, where.whole)
@@ -190,7 +194,7 @@ def train(
                     sums, timing = monitor.Sums({}, 0), monitor.Timing(0, 0.0, 0.0)
                     watch.status(step, values)
                 if schedule.evaluate and step % schedule.evaluate == 0:
-                    figures = experiment.evaluate(functools.partial(draw, experiment, k_evaluate, state, batch))
+                    figures = evaluate(functools.partial(draw, experiment, k_evaluate, state, batch))
                     values |= {EVALUATE + name: value for name, value in figures.items()}
                 if values:
                     watch.line(step, values)

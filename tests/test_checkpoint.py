@@ -14,7 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxgan import checkpoint, lift
 from jaxgan.checkpoint import KEEP, open_checkpoints, restore, save
 from jaxgan.errors import InputError
-from jaxgan.game import GANState, Player
+from jaxgan.players import GANState, Player
 
 NOTE = {"sums": {"totals": {"generator/loss": 0.1, "discriminator/loss": 1 / 3}, "count": 3}, "reached": None}
 

@@ -1,5 +1,6 @@
 """The command line as a stranger meets it: what is wrong ends in one line, a code, and nothing lost."""
 
+import hashlib
 import json
 import pathlib
 import subprocess
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import cli
+from jaxgan import cli, features
+from jaxgan.evaluation import METRICS
+from jaxgan.features import classifier, recipe
 
 EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
 RING, DIGITS, DCGAN, WGAN = (
@@ -83,6 +86,9 @@ REFUSALS = {
     "seed": ([RING, *RUN, "--seed", "-1"], "--seed"),
     "target": ([RING, *RUN, "--target", "loss"], "--target"),
     "target without evaluations": ([RING, *RUN, "--target", "evaluate/modes>=8"], "--evaluate-every"),
+    "an unknown metric": ([RING, *RUN, "--evaluate-every", "5", "--metrics", "fid"], "modes alone"),
+    "measures without evaluations": ([DIGITS, *RUN, "--metrics", "frechet_pixels"], "--evaluate-every"),
+    "an extractor that is none": ([DIGITS, *RUN, "--evaluate-every", "5", "--extractor", "32x32.npy"], "32x32.npy"),
     "a batch that devices do not divide": ([RING, *RUN, "--lift", "mesh", "--batch-size", "12"], "8 devices"),
 }
 
@@ -164,15 +170,67 @@ def test_evaluation_ends_in_one_json_object(jaxgan, trained):
     }
 
 
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory):
+    """A classifier's file, of the digits, hardly trained."""
+    file = tmp_path_factory.mktemp("eyes") / "cnn-digits.npz"
+    classifier.save(recipe.train("digits", epochs=1, say=lambda text: None), file)
+    return file
+
+
+def test_metrics_are_measured_in_training_and_after(jaxgan, tmp_path, eyes):
+    """On a schedule and at the end, with the same extractor, named in every report; its digest may be demanded."""
+    workdir = tmp_path / "run"
+    small = ["--features", "4", "--batch-size", "16", "--latents", "4"]
+    measures = ["--metrics", "frechet", "precision_recall", "--extractor", eyes, "--samples", "64"]
+    command = ["train", DIGITS, "--workdir", workdir, "--steps", "4", *small, *measures]
+    code, _, err = jaxgan(*command, "--evaluate-every", "2", "--target", "evaluate/FD-cnn-digits>=0")
+    assert code == 0 and "step 2: the target is reached" in err
+    (line,) = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    digest = hashlib.sha256(eyes.read_bytes()).hexdigest()
+    assert line["step"] == 2 and line["evaluate/samples"] == 64
+    assert line["evaluate/extractor"]["digest"] == digest and 0 < line["evaluate/extractor"]["accuracy"] <= 1
+    assert 0 < line["evaluate/FD-cnn-digits_floor"] < line["evaluate/FD-cnn-digits_ceiling"]
+
+    code, out, _ = jaxgan("evaluate", DIGITS, "--workdir", workdir, *measures, "--extractor-digest", digest)
+    figures = json.loads(out)
+    assert code == 0 and figures["extractor"]["digest"] == digest
+    for name in ("FD-cnn-digits_floor", "recall-cnn-digits_floor"):  # of the data alone
+        assert figures[name] == line[f"evaluate/{name}"]
+    code, _, err = jaxgan("evaluate", DIGITS, "--workdir", workdir, *measures, "--extractor-digest", "0" * 64)
+    assert code == 2 and err.count("\n") == 1 and digest in err
+    code, _, err = jaxgan("evaluate", DIGITS, "--workdir", workdir, "--metrics", "frechet")
+    assert code == 2 and "give --extractor" in err.splitlines()[-1]
+    code, _, err = jaxgan("evaluate", DIGITS, "--workdir", workdir, "--samples", "361")
+    assert code == 2 and "361 samples wanted: the data have 360" in err.splitlines()[-1]
+
+
+def test_an_extractor_is_trained_from_the_command_line(jaxgan, tmp_path, monkeypatch):
+    whole = recipe.train
+    monkeypatch.setattr(recipe, "train", lambda *given, **options: whole(*given, **options, epochs=1))
+    file = tmp_path / "cnn.npz"
+    code, out, err = jaxgan("extractor", "digits", "--out", file, "--seed", "3")
+    told = json.loads(out)
+    assert code == 0 and "epoch 1 of 1" in err
+    assert told["digest"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert told["dataset"] == "digits" and told["seed"] == 3
+    assert features.load(file).about["accuracy"] == told["accuracy"]
+    for out in (tmp_path / "cnn.pt", tmp_path / "no" / "cnn.npz"):
+        code, _, err = jaxgan("extractor", "digits", "--out", out)
+        assert code == 2 and err.count("\n") == 1 and "a folder that is there" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["extractor", "no_such_set", "--out", "x.npz"], "no_such_set"),
+        (["evaluate", RING, "--workdir", "nowhere", "--samples", "-1"], "--samples -1"),
         (["sample", RING, "--workdir", "nowhere", "--out", "x.png"], "holds no run"),
         (["evaluate", RING, "--workdir", "nowhere"], "holds no run"),
         (["sample", RING, "--workdir", "nowhere", "--out", "x.gif"], ".png or .npy"),
         (["sample", RING, "--workdir", "nowhere", "--out", "x.png", "--count", "0"], "at least 1"),
         (["paint"], "paint"),
-        ([], "train, sample, evaluate"),
+        ([], "train, sample, evaluate, extractor"),
     ],
 )
 def test_other_commands_refuse_in_one_line_too(jaxgan, arguments, says):
@@ -198,7 +256,8 @@ def test_an_unwritable_sample_file_is_refused(jaxgan, trained, tmp_path):
         (["train", "--help"], ["--workdir", "--steps", "--checkpoint-every", "--lift", "{jit,pmap,mesh}"]),
         (["train", RING, "--help"], ["--gamma", "--width", "weight of the gradient penalties", "--seed"]),
         (["sample", "--help"], ["--count", "--out", "--seed"]),
-        (["evaluate", "--help"], ["--workdir", "JSON"]),
+        (["evaluate", "--help"], ["--workdir", "JSON", "--metrics", "--extractor", *METRICS]),
+        (["extractor", "--help"], ["--out", "--seed", "test split"]),
     ],
 )
 def test_help_names_the_options(jaxgan, arguments, says):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import idx, images, mixtures, source
+from jaxgan.data import idx, images, labels, mixtures, source
 from jaxgan.data.source import Source
 from jaxgan.errors import InputError
 
@@ -224,6 +224,19 @@ def test_digits_are_those_of_scikit_learn():
     refused(lambda: images.digits("validation"), "train, test, all", "'validation'")
 
 
+@pytest.mark.parametrize("split", ["train", "test", "all"])
+def test_labels_of_digits_are_those_of_their_images(split):
+    from sklearn.datasets import load_digits
+
+    # No two of scikit-learn's images are the same, so an image tells its label.
+    known = dict(zip(map(bytes, load_digits().images.astype(np.uint8)), load_digits().target, strict=True))
+    assert len(known) == 1797
+    values, classes = labels.load("digits", split)
+    assert values.dtype == np.int32 and classes == 10
+    levels = np.round(images.digits(split)[..., 0] * (16 / 255)).astype(np.uint8)
+    assert [known[bytes(image)] for image in levels] == values.tolist()
+
+
 # NumPy files
 
 
@@ -403,6 +416,16 @@ def test_load_refuses(tmp_path, monkeypatch, pixels):
     refused(load("some/where"), "'some/where'", "not found", "spelling")
     refused(load("no_such_set"), "'no_such_set'", "not found", "spelling")
     refused(load("not a name!"), "'not a name!'", "spelling")
+    assert not (tmp_path / "sets").exists()
+
+
+def test_sets_without_labels_are_refused(tmp_path, monkeypatch, pixels):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "sets"))
+    np.savez(tmp_path / "a.npz", images=pixels, labels=np.arange(20))
+    for path in (tmp_path, tmp_path / "a.npz", tmp_path / "none.npy", tmp_path / "none", "./none", ""):
+        refused(lambda path=path: labels.load(str(path)), repr(str(path)), "'digits'", "no labels")
+    refused(lambda: labels.load("digits", "validation"), "train, test, all", "'validation'")
+    refused(lambda: labels.load("no_such_set"), "'no_such_set'", "not found", "spelling")
     assert not (tmp_path / "sets").exists()
 
 

@@ -18,7 +18,7 @@ import pytest
 import requests
 import tensorflow_datasets
 
-from jaxgan.data import images, source
+from jaxgan.data import images, labels, source
 from jaxgan.data import tfds as sets
 from jaxgan.data.source import Source
 from jaxgan.errors import InputError
@@ -111,6 +111,11 @@ def test_prepared_is_every_official_image_with_its_label(name, data_sets, prepar
     np.testing.assert_array_equal(read, [example["image"] for example in examples])
     expected = official(manual_dir, "test")
     assert labelled(read, [example["label"] for example in examples]) == labelled(*expected)
+    # Labels are those of the images, in their order, which is not that of the official files.
+    values, classes = labels.load(name, "test", data_dir=prepared_dir)
+    assert values.dtype == np.int32 and values.shape == (10000,) and classes == 10
+    assert labelled(read, values) == labelled(*expected)
+    assert (values != expected[1]).any()
     known = set(labelled(*official(manual_dir, "train")))
     some = stock["train"].__getitems__(list(range(0, 60000, 60)))
     assert set(labelled([example["image"] for example in some], [example["label"] for example in some])) <= known
@@ -138,6 +143,16 @@ def test_prepared_sets_ask_no_network(prepared, no_network, monkeypatch):
     assert images.load("mnist", "train[:30]", size=28, channels=1).shape == (30, 28, 28, 1)
     assert images.load("mnist:3.0.1", "train[:10]+test[:5]", size=28, channels=1).shape == (15, 28, 28, 1)
     assert no_network == []
+
+
+def test_labels_of_parts_are_those_of_their_images(prepared, data_sets, monkeypatch):
+    split = "train[100:1400]+test[:5]"  # more than are read at a time
+    monkeypatch.setenv("TFDS_DATA_DIR", prepared)
+    values, classes = labels.load("mnist:3.0.1", split)
+    pairs = labelled(images.tfds("mnist", split), values)
+    assert len(values) == 1305 and classes == 10
+    assert set(pairs) <= {pair for part in ("train", "test") for pair in labelled(*official(data_sets / "mnist", part))}
+    refused(lambda: labels.load("mnist", "validation"), "train, test", "'validation'")
 
 
 def test_large_sets_are_read_as_needed(prepared, monkeypatch):
@@ -168,10 +183,11 @@ def test_read_refuses(prepared, tmp_path):
     refused(load(data_dir=tmp_path), part, "a part of one", "remove")
 
 
-def test_sets_of_other_things_are_refused(tmp_path):
-    def write(name, features, example, file_format="array_record"):
-        """A set of one example, made by code of this test."""
+@pytest.fixture
+def write(tmp_path):
+    """Writes a set of one example, made by code of this file, to `tmp_path`."""
 
+    def write(name, features, example, file_format="array_record"):
         def info(self):
             return tensorflow_datasets.core.DatasetInfo(
                 builder=self, features=tensorflow_datasets.features.FeaturesDict(features)
@@ -189,6 +205,10 @@ def test_sets_of_other_things_are_refused(tmp_path):
         kind(data_dir=tmp_path).download_and_prepare(file_format=file_format)
         return lambda: images.tfds(name, "train", data_dir=str(tmp_path))
 
+    return write
+
+
+def test_sets_of_other_things_are_refused(write, tmp_path):
     features = tensorflow_datasets.features
     png = sets.idx._png(np.zeros((4, 4, 3), np.uint8))
     refused(write("things", {"count": features.Scalar(np.int64)}, {"count": 1}), "things", "an image", "count")
@@ -197,6 +217,22 @@ def test_sets_of_other_things_are_refused(tmp_path):
     assert named().shape == (1, 4, 4, 3)
     columns = write("columns", {"image": features.Image(shape=(4, 4, 3))}, {"image": png}, file_format="parquet")
     refused(columns, "array_record", "parquet", tmp_path)
+
+
+def test_labels_that_are_none_are_refused(write, tmp_path):
+    features = tensorflow_datasets.features
+    image, png = features.Image(shape=(4, 4, 3)), sets.idx._png(np.zeros((4, 4, 3), np.uint8))
+
+    def read(name, label, value):
+        write(name, {"image": image, **label}, {"image": png, **value})
+        return lambda: labels.load(name, "train", data_dir=str(tmp_path))
+
+    kept = {"label": features.ClassLabel(num_classes=3)}
+    values, classes = read("labelled", kept, {"label": 2})()
+    assert values.tolist() == [2] and classes == 3
+    refused(read("unknown", kept, {"label": -1}), "unknown", "a label to every example", "'train'")
+    refused(read("unlabelled", {}, {}), "unlabelled", "class labels", "image")
+    refused(read("measured", {"label": features.Scalar(np.float32)}, {"label": 0.5}), "measured", "class labels")
 
 
 def test_no_network_is_said_at_once(tmp_path):

@@ -12,6 +12,7 @@ from jax import export
 
 from jaxgan import experiment as experiments
 from jaxgan import lift
+from jaxgan.evaluation import Wanted
 
 FILES = sorted(pathlib.Path(__file__).parent.parent.joinpath("experiments").glob("*.py"))
 SHAPES = {"ring": (2,), "grid": (2,), "digits": (8, 8, 1)}
@@ -73,9 +74,9 @@ def test_the_digits_are_evaluated_between_floor_and_noise():
     game = experiments.load(str(next(path for path in FILES if path.stem == "digits")))()
     arrays = game.data().arrays["images"]
     real = np.asarray(arrays, np.float32) / 127.5 - 1
-    figures = game.evaluate(lambda count: real[-count:])
+    figures = game.evaluate(Wanted())(lambda count: real[-count:])
     json.dumps(figures, allow_nan=False)
-    assert 0 < figures["frechet_pixels"] < 2 * figures["frechet_pixels_floor"] < figures["frechet_pixels_noise"] / 10
+    assert 0 < figures["FD-pixels"] < 2 * figures["FD-pixels_floor"] < figures["FD-pixels_ceiling"] / 10
 
 
 @pytest.mark.slow
@@ -89,5 +90,7 @@ def test_the_ring_is_learned():
         fed = np.stack([data.feed(0, step) for step in range(start, start + 500)])
         state, _ = steps(key, state, jax.vmap(data.batch, in_axes=(None, 0))(data.arrays, fed))
     batch = {"x": jnp.zeros((2500, 2))}
-    figures = game.evaluate(lambda count: np.asarray(game.gan.sample(jax.random.key(1), state, batch))[:count])
+    figures = game.evaluate(Wanted())(
+        lambda count: np.asarray(game.gan.sample(jax.random.key(1), state, batch))[:count]
+    )
     assert figures["modes"] == 8 and figures["high_quality"] > 0.3

@@ -100,6 +100,24 @@ def test_penalties_are_told_the_step(key):
     assert seen == [0.0, 1.0, 2.0]
 
 
+def test_a_penalty_may_ask_for_parameters_latents_and_the_rival(key):
+    """As orthogonality and zCR do; each player's gradient is of its own parameters alone."""
+
+    def of_discriminator(key, step, critic, real, fake):
+        return critic.params["w"] ** 2 + critic(critic.rival(critic.latents + 1.0))  # d^2 + d (g (z + 1))
+
+    def of_generator(key, step, generator, latents, fake, batch):
+        np.testing.assert_array_equal(generator.latents, latents)
+        return generator.params["w"] ** 2 + generator.rival(generator(latents))  # g^2 + d g z
+
+    gan = scalar_gan(discriminator_penalty=of_discriminator, generator_penalty=of_generator)
+    batch = {"x": jnp.full((6,), 3.0)}
+    state, _ = gan.step(key, gan.init(key, batch), batch)
+    d = 0.5 - 0.1 * (0.5 * 2 - 3 + 2 * 0.5 + 0.5 * 3)
+    np.testing.assert_allclose(state.discriminator.params["w"], d, rtol=1e-6)
+    np.testing.assert_allclose(state.generator.params["w"], 0.5 - 0.1 * (-2 * d + 2 * 0.5 + 2 * d), rtol=1e-6)
+
+
 class Counting(NamedTuple):
     """A penalty that remembers how often it was asked, and costs that many times the mean of its points."""
 

@@ -19,22 +19,31 @@ ARROWS = {
     "lift": set(),
     "layers": set(),
     "render": set(),
-    "transforms": set(),
+    "transforms": {"penalties"},
     "network": set(),
-    "gan": {"network"},
+    "stabilisers": {"network"},
+    "players": set(),
+    "game": {"network", "players"},
+    "gan": {"game", "network", "players"},
+    "joint": {"game", "gan", "players"},
+    "stability": {"game", "players"},
     "networks": {"layers"},
     "metrics": {"errors"},
+    "features": {"data", "errors", "layers"},
     "data": {"errors"},
-    "experiment": {"data", "errors", "gan", "metrics", "render"},
+    "evaluation": {"data", "errors", "features", "metrics"},
+    "experiment": {"data", "errors", "evaluation", "gan", "render"},
+    "options": {"errors", "evaluation", "experiment"},
     "run": {"experiment", "errors"},
     "checkpoint": {"errors"},
     "monitor": {"render"},
     "chunks": {"lift", "data", "errors"},
     "preflight": {"run", "data", "errors", "experiment"},
-    "train": {"checkpoint", "chunks", "monitor", "run", "data", "errors", "experiment"},
+    "train": {"checkpoint", "chunks", "monitor", "run", "data", "errors", "evaluation", "experiment"},
 }
 ARROWS["cli"] = set(ARROWS)
-OF_EXPERIMENTS = {"losses", "penalties", "transforms", "networks", "data", "metrics", "gan", "network", "experiment"}
+OF_EXPERIMENTS = {"losses", "penalties", "transforms", "stabilisers", "networks", "data", "metrics", "experiment"}
+OF_EXPERIMENTS |= {"game", "gan", "joint", "network"}
 
 # What the mathematics may load beside Python's own library.
 PACKAGES = {
@@ -44,10 +53,17 @@ PACKAGES = {
     "penalties": {"jax"},
     "lift": {"jax"},
     "network": set(),
+    "players": {"jax"},
+    "game": {"jax", "optax"},
     "gan": {"jax", "optax"},
+    "joint": {"jax", "optax"},
+    "stability": {"jax", "numpy", "scipy"},
     "transforms": {"jax", "optax"},
+    "stabilisers": {"jax"},
+    "metrics": {"numpy", "scipy"},
     "layers": {"jax", "flax"},
     "networks": {"jax", "flax"},
+    "features": {"jax", "flax", "optax", "numpy"},
     "render": {"numpy", "PIL"},
 }
 # What takes seconds to load, or is not there for everybody: only inside the functions that need it.

@@ -102,13 +102,21 @@ def digits(split: str = "train") -> np.ndarray:
     >>> digits("test").shape
     (360, 8, 8, 1)
     """
+    return np.round(_digits("images", split) * (255 / 16)).astype(np.uint8)[..., None]
+
+
+def digits_labels(split: str = "train") -> np.ndarray:
+    """Which digits the images of `digits` show, in their order: int32 `[N]`, 0 to 9."""
+    return _digits("target", split).astype(np.int32)
+
+
+def _digits(array: str, split: str) -> np.ndarray:
     from sklearn.datasets import load_digits
 
-    levels = load_digits().images
-    images = np.round(levels * (255 / 16)).astype(np.uint8)[..., None]
+    values = load_digits()[array]
     # RandomState and not Generator: its stream is frozen, so the test images are the same under every NumPy.
-    order = np.random.RandomState(0).permutation(len(images))
-    parts = {"train": order[:_DIGITS_TRAIN], "test": order[_DIGITS_TRAIN:], "all": np.arange(len(images))}
+    order = np.random.RandomState(0).permutation(len(values))
+    parts = {"train": order[:_DIGITS_TRAIN], "test": order[_DIGITS_TRAIN:], "all": np.arange(len(values))}
     if split not in parts:
         raise InputError(f"split of digits: expected one of {', '.join(parts)}, got {split!r}")
-    return images[parts[split]]
+    return values[parts[split]]

@@ -41,10 +41,10 @@ def train_and_test(
     return load(dataset, "train", **where), load(dataset, "test", **where)
 
 
-def first(images: Images, count: int) -> np.ndarray:
-    """The first images as float32 in [-1, 1], `[min(count, N), ...]`."""
+def first(images: Images, count: int | None) -> np.ndarray:
+    """The first images, or all, as float32 in [-1, 1], `[min(count, N), ...]`."""
     if isinstance(images, Source):
-        images = images.fetch(np.arange(min(count, images.size)))
+        images = images.fetch(np.arange(images.size)[:count])
     images = images[:count]
     return images / np.float32(127.5) - 1 if images.dtype == np.uint8 else images.astype(np.float32)
 

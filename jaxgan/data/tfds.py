@@ -12,6 +12,7 @@ from jaxgan.data.source import Source, held
 from jaxgan.errors import InputError
 
 PROBE_SECONDS = 5
+_CHUNK = 1024
 
 
 def tfds(name: str, split: str, *, data_dir: str | None = None, manual_dir: str | None = None) -> np.ndarray | Source:
@@ -33,6 +34,27 @@ def tfds(name: str, split: str, *, data_dir: str | None = None, manual_dir: str 
       InputError: no such set or split, not a set of images of one size, or it cannot be prepared: no network, no
         TensorFlow, no permission, the wrong files.
     """
+    return _read(_prepared(name, data_dir, manual_dir), split)
+
+
+def tfds_labels(
+    name: str, split: str, *, data_dir: str | None = None, manual_dir: str | None = None
+) -> tuple[np.ndarray, int]:
+    """The feature "label" of a set of tensorflow-datasets, in the order of `tfds`; images are not decoded for it.
+
+    Args: as of `tfds`.
+
+    Returns:
+      int32 `[N]` from 0, and the number of classes.
+
+    Raises:
+      InputError: as of `tfds`, no class labels by that name, or examples without one.
+    """
+    return _read_labels(_prepared(name, data_dir, manual_dir), split)
+
+
+def _prepared(name: str, data_dir: str | None, manual_dir: str | None) -> Any:
+    """The builder of a set, prepared first where it is not."""
     data_dir = os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     builder = _builder(name, data_dir)
     if not builder.data_path.exists():
@@ -40,7 +62,7 @@ def tfds(name: str, split: str, *, data_dir: str | None = None, manual_dir: str 
         builder = _builder(name, data_dir)  # the stock builder reads what was written only when it is made
     elif not builder.is_prepared():
         raise InputError(f"{builder.data_path}: expected a prepared set, got a part of one: remove that folder")
-    return _read(builder, split)
+    return builder
 
 
 def _builder(name: str, data_dir: str) -> Any:
@@ -68,6 +90,34 @@ def _read(builder: Any, split: str) -> np.ndarray | Source:
             f"{builder.name}: expected uint8 images of one size, got {dtype} {list(shape)}: write them to a folder of "
             "image files, which are resized, and pass that"
         )
+    examples = _examples(builder, split)
+
+    def fetch(indices):
+        return np.stack([example[key] for example in examples.__getitems__([int(index) for index in indices])])
+
+    return held(Source(len(examples), tuple(shape), fetch))
+
+
+def _read_labels(builder: Any, split: str) -> tuple[np.ndarray, int]:
+    import tensorflow_datasets
+
+    features = builder.info.features
+    if "label" not in features or type(features["label"]).__name__ != "ClassLabel":
+        raise InputError(f'{builder.name}: expected a set with class labels, "label", got {", ".join(features)}')
+    skip = tensorflow_datasets.decode.SkipDecoding()
+    images = {key: skip for key, feature in features.items() if type(feature).__name__ == "Image"}
+    examples = _examples(builder, split, images)
+    values = np.empty(len(examples), np.int32)
+    for start in range(0, len(values), _CHUNK):  # examples come with their encoded images: not all into memory at once
+        some = range(start, min(start + _CHUNK, len(values)))
+        values[some] = [example["label"] for example in examples.__getitems__(some)]
+    if values.min() < 0:  # how tensorflow-datasets marks what its authors keep to themselves
+        raise InputError(f"split of {builder.name}: expected a label to every example, got none to some in {split!r}")
+    return values, features["label"].num_classes
+
+
+def _examples(builder: Any, split: str, decoders: dict[str, Any] | None = None) -> Any:
+    """The examples of a split by random access, once it is known that all of them are there."""
     if "array_record" not in {form.value for form in builder.info.available_file_formats()}:
         raise InputError(
             f"{builder.data_path}: expected a set prepared as array_record, got {builder.info.file_format.value}: "
@@ -85,12 +135,7 @@ def _read(builder: Any, split: str) -> np.ndarray | Source:
     missing = [file for file in files if not os.path.exists(file)]
     if missing:
         raise InputError(f"{missing[0]}: no such file, the prepared set is not whole: remove {builder.data_path}")
-    examples = builder.as_data_source(split=split)
-
-    def fetch(indices):
-        return np.stack([example[key] for example in examples.__getitems__([int(index) for index in indices])])
-
-    return held(Source(len(examples), tuple(shape), fetch))
+    return builder.as_data_source(split=split, decoders=decoders)
 
 
 def _prepare(stock: Any, manual_dir: str) -> None:
