@@ -26,7 +26,7 @@ class Measures:
             help=f"Any of {', '.join(METRICS)}; none: the usual ones, of pixels and, with an extractor, of features.",
         ),
     ] = ()
-    extractor: pathlib.Path | None = None
+    extractor: Annotated[pathlib.Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File of a feature extractor: from `jaxgan extractor`, or InceptionV3's weights as .npz."""
     extractor_digest: str = ""
     """SHA-256 that this file must have."""
