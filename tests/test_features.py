@@ -168,7 +168,7 @@ def test_images_are_bytes_again(extractor, test_images):
         (np.zeros((0, 8, 8, 1), np.float32), "at least one image"),
         (np.zeros((1, 8, 8, 1), np.uint8), "got uint8"),
         (np.full((1, 8, 8, 1), np.nan, np.float32), "not finite"),
-        (np.full((1, 8, 8, 1), 255.0, np.float32), "got 255 to 255"),
+        (np.full((1, 8, 8, 1), 255.0, np.float32), "from 255 to 255"),
     ],
 )
 def test_other_images_are_refused(extractor, bad, says):

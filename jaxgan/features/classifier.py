@@ -27,6 +27,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgan.errors import InputError
 from jaxgan.features import Extractor
+from jaxgan.features.pixels import to_bytes
 from jaxgan.layers import Conv
 
 PyTree = Any
@@ -142,7 +143,11 @@ def read(path: str | os.PathLike, *, sha256: str = "") -> Extractor:
     params, shape = jax.device_put(params), tuple(about["image_shape"])
 
     def features(images):
-        return outputs(params, _bytes(np.asarray(images), shape))
+        images = np.asarray(images)
+        if images.shape[1:] != shape or not images.size:
+            expected = ", ".join(map(str, shape))
+            raise InputError(f"expected at least one image [N, {expected}], got the shape {list(images.shape)}")
+        return outputs(params, to_bytes(images))
 
     return Extractor(f"cnn-{about['dataset']}", about | {"digest": digest}, features)
 
@@ -179,20 +184,6 @@ def _geometry(about: Any) -> tuple[tuple[int, ...], int]:
     if [type(number) for number in numbers] != [int] * 4 or min(numbers[:2]) < LEAST_SIDE or min(numbers) < 1:
         raise ValueError(f"{ABOUT} is not a classifier's")
     return tuple(numbers[:3]), numbers[3]
-
-
-def _bytes(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if images.shape[1:] != shape or not images.size:
-        expected = ", ".join(map(str, shape))
-        raise InputError(f"features: expected at least one image [N, {expected}], got the shape {list(images.shape)}")
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise InputError(f"features: expected floats in [-1, 1], got {images.dtype}: scale bytes with x / 127.5 - 1")
-    low, high = float(images.min()), float(images.max())  # NaN propagates through both
-    if not np.isfinite([low, high]).all():
-        raise InputError("features: expected images in [-1, 1], got values that are not finite")
-    if low >= 0 and high > 2:  # bytes as floats, which clipping would turn white
-        raise InputError(f"features: expected images in [-1, 1], got {low:g} to {high:g}: scale with x / 127.5 - 1")
-    return np.round(np.clip((images.astype(np.float32) + 1) * 127.5, 0, 255)).astype(np.uint8)
 
 
 def scaled(pixels: jax.Array) -> jax.Array:

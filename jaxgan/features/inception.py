@@ -25,6 +25,7 @@ import numpy as np
 from jaxgan.errors import InputError
 from jaxgan.features import Extractor
 from jaxgan.features.inception_v3 import InceptionV3
+from jaxgan.features.pixels import to_bytes
 from jaxgan.features.resize import resize_bilinear_tf1
 
 SIDE = 299
@@ -149,25 +150,14 @@ def _network(params: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _stream(params: dict, batch_size: int, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    images = _checked(np.asarray(images))
-    outputs = []
-    for start in range(0, len(images), batch_size):
-        some = images[start : start + batch_size].astype(np.float32)
-        batch = np.zeros((batch_size, *images.shape[1:3], 3), np.uint8)
-        batch[: len(some)] = np.round(np.clip((some + 1) * 127.5, 0, 255))  # one channel fills three
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+        raise InputError(f"expected at least one image [N, H, W, 1 or 3], got the shape {list(images.shape)}")
+    pixels, outputs = to_bytes(images), []
+    for start in range(0, len(pixels), batch_size):
+        some = pixels[start : start + batch_size]
+        batch = np.zeros((batch_size, *pixels.shape[1:3], 3), np.uint8)
+        batch[: len(some)] = some  # one channel fills three
         outputs.append([np.asarray(output)[: len(some)] for output in _network(params, _prepare(batch))])
     features, logits = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
     return features, logits
-
-
-def _checked(images: np.ndarray) -> np.ndarray:
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
-        raise InputError(f"expected at least one image [N, H, W, 1 or 3], got the shape {list(images.shape)}")
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise InputError(f"expected images as floats in [-1, 1], got {images.dtype}: scale bytes with x / 127.5 - 1")
-    low, high = float(images.min()), float(images.max())  # NaN propagates through both
-    if not np.isfinite([low, high]).all():
-        raise InputError("expected images as floats in [-1, 1], got values that are not finite")
-    if low >= 0 and high > 2:  # bytes as floats, which clipping would turn white
-        raise InputError(f"expected images in [-1, 1], got values from {low:g} to {high:g}: scale with x / 127.5 - 1")
-    return images
