@@ -148,6 +148,44 @@ def test_a_penalty_may_remember(key, simultaneous):
         np.testing.assert_allclose(state.generator.params["w"], g, rtol=1e-5)
 
 
+def test_began_keeps_its_balance_as_a_memory(key):
+    """Berthelot et al.: `E(x) - k E(G(z))` and `k + rate (gamma E(x) - E(G(z)))`, by hand; energies are `1 - d x`."""
+    gamma, rate = 0.5, 0.3
+
+    class Balance(NamedTuple):
+        init = staticmethod(lambda: jnp.zeros(()))
+
+        @staticmethod
+        def apply(k, key, step, critic, real, fake):
+            energies = -critic(real), -critic(fake)
+            moved = losses.boundary_equilibrium_balance(k, *energies, gamma=gamma, rate=rate)
+            return losses.boundary_equilibrium_discriminator_loss(*energies, k), moved
+
+    nothing = losses.Loss(lambda real, fake: 0.0 * real, lambda fake, real=None: -fake, boundary=None)
+    gan = make_gan(
+        scalar_network(lambda g, z: g * z),
+        scalar_network(lambda d, x: d * x - 1.0),
+        nothing,
+        generator_tx=optax.sgd(0.1),
+        discriminator_tx=optax.sgd(0.1),
+        latent=lambda key, batch: jnp.full((batch["x"].shape[0],), 2.0),
+        discriminator_penalty=Balance(),
+    )
+    batch = {"x": jnp.full((6,), -1.0)}
+    state, d, g, k = gan.init(key, batch), 0.5, 0.5, 0.0
+    step = jax.jit(gan.step)
+    for _ in range(4):
+        np.testing.assert_allclose(state.discriminator.memory, k, rtol=1e-5)
+        state, _ = step(key, state, batch)
+        fake = 2 * g
+        # d/dd of (1 + d) - k (1 - d fake), for x = -1; the generator's energy 1 - d g z falls along d z
+        d, k = d - 0.1 * (1 + k * fake), np.clip(k + rate * (gamma * (1 + d) - (1 - d * fake)), 0, 1)
+        g += 0.1 * d * 2
+        np.testing.assert_allclose(state.discriminator.params["w"], d, rtol=1e-5)
+        np.testing.assert_allclose(state.generator.params["w"], g, rtol=1e-5)
+    assert k > 0.01
+
+
 def test_a_memory_moves_in_every_discriminator_step(key):
     gan = scalar_gan(discriminator_penalty=Counting(), generator_penalty=Counting(), discriminator_steps=3)
     batch = {"x": jnp.full((6,), 3.0)}

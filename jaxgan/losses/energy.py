@@ -2,6 +2,22 @@
 
 Functions whose arguments are called energies take them as in the papers, the higher the less real. A `Loss` takes
 logits, the higher the more real as everywhere in a game: `logits = -energies` is then the discriminator's to return.
+
+BEGAN's balance k moves from step to step. In a GAN it is the memory of the discriminator's penalty, `-k E(G(z))`,
+beside the plain loss `E(x)`:
+
+    class Balance(NamedTuple):
+        gamma: float
+
+        def init(self):
+            return jnp.zeros(())
+
+        def apply(self, k, key, step, critic, real, fake):
+            real_energies, fake_energies = -critic(real), -critic(fake)
+            moved = boundary_equilibrium_balance(k, real_energies, fake_energies, gamma=self.gamma)
+            return -k * fake_energies, moved
+
+    began = Loss(lambda real, fake: -real, lambda fake, real=None: -fake, boundary=None)
 """
 
 import jax
