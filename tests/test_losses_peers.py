@@ -75,7 +75,7 @@ RAN = [
 ]
 
 
-@pytest.mark.parametrize("peer, name, factor, function, args", RAN, ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize("peer, name, factor, function, args", RAN, ids=[" ".join(row[:2]) for row in RAN])
 def test_what_a_peer_gave_is_ours_times_the_factor(peer, name, factor, function, args):
     # mimicry makes its labels in float32, and adds 1e-8 inside a logarithm
     tolerance = {"torchgan": 1e-12, "mimicry": 1e-6}[peer]
