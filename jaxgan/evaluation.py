@@ -13,6 +13,8 @@ from jaxgan.metrics import classes, frechet, kernel, manifold, memorisation, mix
 
 IMAGES = 10_000
 """Images that an evaluation compares, where nothing else is wanted and there are as many."""
+LEAST = 20
+"""Fewest images that every metric can be had of."""
 POINTS = 2_500
 """Points of a mixture that an evaluation draws, where nothing else is wanted: PacGAN's protocol."""
 DIRECTIONS = 256
@@ -143,7 +145,7 @@ def of_images(sets: Callable[[], tuple[Any, Any]]) -> Callable:
     Returns:
       `wanted -> (draw -> figures)`, with `samples` and, where there is one, the `extractor`'s name and what tells it
       apart. What cannot be measured is refused at the first call: an unknown metric, one of features without an
-      extractor, an extractor of other images, more samples than there are images (`InputError`).
+      extractor, an extractor of other images, images too small, more samples than images (`InputError`).
     """
 
     def evaluate(wanted=Wanted()):  # noqa: B008 - a NamedTuple of constants
@@ -152,9 +154,10 @@ def of_images(sets: Callable[[], tuple[Any, Any]]) -> Callable:
         count = min(len(train), len(held_out))
         if count < wanted.samples:
             raise InputError(f"{wanted.samples} samples wanted: the data have {count} images to compare them with")
+        if count < LEAST:
+            raise InputError(f"{count} samples are too few to measure: expected at least {LEAST}, held out as many")
         about = {"samples": count}
         if extractor is not None:
-            extractor.features(held_out[:1])  # refuses images that it was not made for
             about["extractor"] = {"name": extractor.name} | extractor.about
 
         def see(images):
@@ -163,6 +166,10 @@ def of_images(sets: Callable[[], tuple[Any, Any]]) -> Callable:
         def measure(name, *seen):
             label = f"-{extractor.name}" if METRICS[name].of_features else ""
             return {f"{key}{label}": value for key, value in METRICS[name].figures(*seen).items()}
+
+        few = see(held_out[:LEAST])
+        for name in names:  # refuses now what it would refuse after hours of training, such as images of another size
+            measure(name, few, few, few)
 
         @functools.cache  # of the data alone, so they are the same at every evaluation of a run
         def baselines():

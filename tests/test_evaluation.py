@@ -123,12 +123,19 @@ def test_baselines_are_measured_once_in_a_run():
         (Wanted(metrics=("fid",)), "no metric 'fid': expected some of frechet_pixels"),
         (Wanted(metrics=("frechet",)), "give --extractor"),
         (Wanted(extractor=Extractor("other", {}, lambda images: refuse())), "other images"),
+        (Wanted(samples=19), "19 samples are too few to measure: expected at least 20"),
         (Wanted(samples=61), "61 samples wanted: the data have 60"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_is_drawn(wanted, says):
     with pytest.raises(InputError, match=says):
         evaluation.of_images(lambda: (TRAIN, HELD_OUT))(wanted)
+
+
+def test_images_that_a_metric_cannot_take_are_refused_before_anything_is_drawn():
+    small = TRAIN[:, :8, :8], HELD_OUT[:, :8, :8]
+    with pytest.raises(InputError, match="sides of more than 10 pixels"):
+        evaluation.of_images(lambda: small)(Wanted(metrics=("pair_similarity",)))
 
 
 def test_points_are_measured_by_their_modes():
