@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from jaxgan.errors import InputError
+from jaxgan.metrics.modes import mode_coverage
 
 # What samples from the mixture itself reach at the default threshold: the Rayleigh distribution's mass within three
 # standard deviations, 0.98889. More than this is no merit: the samples are narrower than the modes.
@@ -56,12 +57,10 @@ def mixture_quality(samples: np.ndarray, centers: np.ndarray, std: float, *, thr
     distances = np.hypot(offsets[..., 0], offsets[..., 1])  # [N, K]
     nearest = distances.argmin(axis=1)
     good = distances.min(axis=1) < threshold * std
-    counts = np.bincount(nearest[good], minlength=len(centers))
-
-    shares = counts[counts > 0] / counts.sum()
-    divergence = float(np.sum(shares * np.log(len(centers) * shares))) if counts.any() else None
+    nothing = {"modes": 0, "reverse_kl": None}
+    coverage = mode_coverage(nearest[good], len(centers)) if good.any() else nothing
     return {
-        "modes": int(np.count_nonzero(counts)),
-        "high_quality": int(counts.sum()) / len(samples),
-        "reverse_kl": divergence,
+        "modes": coverage["modes"],
+        "high_quality": int(good.sum()) / len(samples),
+        "reverse_kl": coverage["reverse_kl"],
     }
