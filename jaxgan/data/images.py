@@ -16,7 +16,7 @@ from jaxgan.data.tfds import tfds
 from jaxgan.errors import InputError
 
 __all__ = ["Source", "array_file", "dataset", "digits", "folder", "from_array", "from_source", "indices_at", "load"]
-__all__ += ["tfds"]
+__all__ += ["scaled", "tfds"]
 
 
 def load(
@@ -108,7 +108,7 @@ def from_array(images: np.ndarray, *, batch_size: int) -> Data:
     images = images if images.dtype == np.uint8 else images.astype(np.float32)
     return Data(
         feed=lambda seed, step: indices_at(seed, step, size, batch_size),
-        batch=lambda arrays, indices: {"x": _scaled(arrays["images"][indices])},
+        batch=lambda arrays, indices: {"x": scaled(arrays["images"][indices])},
         arrays={"images": jnp.array(images)},  # array copies: the caller may go on writing to theirs
         size=size,
         batch_size=batch_size,
@@ -132,7 +132,7 @@ def from_source(images: Source, *, batch_size: int) -> Data:
     _check_batch_size(images.size, batch_size)
     return Data(
         feed=lambda seed, step: images.fetch(indices_at(seed, step, images.size, batch_size)),
-        batch=lambda arrays, fetched: {"x": _scaled(fetched)},
+        batch=lambda arrays, fetched: {"x": scaled(fetched)},
         arrays={},
         size=images.size,
         batch_size=batch_size,
@@ -184,6 +184,7 @@ def _check_batch_size(size: int, batch_size: int) -> None:
         )
 
 
-def _scaled(images: jax.Array) -> jax.Array:
-    scaled = jnp.asarray(images, jnp.float32)
-    return scaled / 127.5 - 1.0 if images.dtype == jnp.uint8 else scaled
+def scaled(images: jax.Array) -> jax.Array:
+    """Images as networks take them, float32 in [-1, 1]: bytes become `x / 127.5 - 1`, floats stay as they are."""
+    floats = jnp.asarray(images, jnp.float32)
+    return floats / 127.5 - 1.0 if images.dtype == jnp.uint8 else floats

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from jaxgan.data import images
 from jaxgan.errors import InputError
 from jaxgan.features import Extractor
 from jaxgan.features.pixels import to_bytes
@@ -142,12 +142,12 @@ def read(path: str | os.PathLike, *, sha256: str = "") -> Extractor:
     params, about = _parsed(path, content)
     params, shape = jax.device_put(params), tuple(about["image_shape"])
 
-    def features(images):
-        images = np.asarray(images)
-        if images.shape[1:] != shape or not images.size:
+    def features(x):
+        x = np.asarray(x)
+        if x.shape[1:] != shape or not x.size:
             expected = ", ".join(map(str, shape))
-            raise InputError(f"expected at least one image [N, {expected}], got the shape {list(images.shape)}")
-        return outputs(params, to_bytes(images))
+            raise InputError(f"expected at least one image [N, {expected}], got the shape {list(x.shape)}")
+        return outputs(params, to_bytes(x))
 
     return Extractor(f"cnn-{about['dataset']}", about | {"digest": digest}, features)
 
@@ -186,16 +186,11 @@ def _geometry(about: Any) -> tuple[tuple[int, ...], int]:
     return tuple(numbers[:3]), numbers[3]
 
 
-def scaled(pixels: jax.Array) -> jax.Array:
-    """Bytes as the network takes them: float32 in [-1, 1]."""
-    return pixels.astype(jnp.float32) / 127.5 - 1.0
-
-
 @jax.jit
 def _network(params: PyTree, pixels: jax.Array) -> tuple[jax.Array, jax.Array]:
     classes = params["logits"]["bias"].size
     with jax.default_matmul_precision("highest"):  # accelerators round float32 to fewer bits otherwise
-        return Classifier(classes).apply({"params": params}, scaled(pixels))
+        return Classifier(classes).apply({"params": params}, images.scaled(pixels))
 
 
 def outputs(params: PyTree, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

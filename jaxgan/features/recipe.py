@@ -12,7 +12,7 @@ import jaxgan
 from jaxgan.data import images, labels
 from jaxgan.data.source import Source
 from jaxgan.errors import InputError
-from jaxgan.features.classifier import LEAST_SIDE, Classifier, PyTree, Trained, outputs, scaled
+from jaxgan.features.classifier import LEAST_SIDE, Classifier, PyTree, Trained, outputs
 
 _BATCH = 128  # images in a step of training
 _EPOCHS, _LEAST_STEPS = 12, 2000  # a small set is seen more often
@@ -117,7 +117,7 @@ def _epoch(
         params, opt = state
         number, chosen = fed
         shift_key, dropout_key = jax.random.split(jax.random.fold_in(key, number))
-        x = _shifted(shift_key, scaled(pixels[chosen]))
+        x = _shifted(shift_key, images.scaled(pixels[chosen]))
 
         def loss_of(params):
             _, logits = model.apply({"params": params}, x, train=True, rngs={"dropout": dropout_key})
