@@ -17,6 +17,8 @@ from jaxgan.layers import (
     ConvTranspose,
     convolve,
     depth_to_space,
+    enlarged_convolve,
+    halved_convolve,
     space_to_depth,
     strided_convolve,
     transposed_convolve,
@@ -187,6 +189,29 @@ def test_vmap_is_a_loop(name, maps):
     for found, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(loop), strict=True):
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_size", [(3, 3), (1, 5), (5, 3)])
+def test_enlarged_and_halved_convolutions_are_the_two_in_turn(kernel_size):
+    with jax.enable_x64(True):
+        x, kernel = numbers(0, 2, 6, 8, 3), numbers(1, *kernel_size, 3, 4)
+        enlarged = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+        np.testing.assert_allclose(
+            enlarged_convolve(x, kernel), lax_strided(enlarged, kernel, 1), rtol=1e-12, atol=1e-13
+        )
+        halved = lax_strided(x, kernel, 1).reshape(2, 3, 2, 4, 2, 4).mean((2, 4))
+        np.testing.assert_allclose(halved_convolve(x, kernel), halved, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "function, size, products",
+    [(strided_convolve, 8, 4 * 16), (transposed_convolve, 8, 4 * 81)],
+)
+def test_a_kernel_of_four_and_a_stride_of_two_waste_nothing(function, size, products):
+    """Blocks that did not begin where the padding does would be three wide instead of two: 9 products, not 4."""
+    x, kernel = jnp.zeros((1, size, size, 1)), jnp.zeros((4, 4, 1, 1))
+    flops = jax.jit(lambda x, kernel: function(x, kernel, 2)).lower(x, kernel).cost_analysis()["flops"]
+    assert flops <= 2 * 4 * products + 200  # four channels, or features, of each block
 
 
 @pytest.mark.parametrize("block", [1, 2, 3])

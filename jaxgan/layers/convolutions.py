@@ -3,8 +3,8 @@
 XLA's CPU backend runs plain stride-1 convolutions at matrix-product speed, but dilated ones (transposed convolutions,
 and the input gradients of strided ones) several times slower, and gradients with permuted layouts inside `lax.scan`
 some sixty times slower. So there is one convolution here, of stride 1, whose gradients are written with itself; strided
-and transposed ones are that one after space-to-depth and before depth-to-space. The results are those of the textbook
-definitions.
+and transposed ones are that one after space-to-depth and before depth-to-space. On a CPU small images take the form of
+`fourier`, where it is faster. The results are those of the textbook definitions.
 """
 
 import functools
@@ -13,7 +13,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
+from jaxgan.layers import fourier
+from jaxgan.layers.fourier import Padding
 
 
 def _plain_convolution(padding: Padding, x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -44,13 +45,24 @@ def _mapped_convolution(padding: Padding) -> Callable:
     return convolve
 
 
+def _choose(form: Callable, plain: Callable, padding: Padding, image: tuple, kernel: tuple, *arrays: jax.Array):
+    """One of the three maps below, for the shapes of x and of the kernel: on a CPU its Fourier form where that pays.
+
+    Narrow floats are left to the plain form: the sums over pixels would lose what such numbers have left.
+    """
+    if arrays[0].dtype.itemsize < 4 or not fourier.pays(padding, image[1:3], kernel, image[0]):
+        return plain(*arrays)
+    return jax.lax.platform_dependent(*arrays, cpu=functools.partial(form, padding), default=plain)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def convolve(padding: Padding, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Two-dimensional cross-correlation of stride 1, closed under differentiation.
 
-    `y[n,i,j,o] = sum_{a,b,c} x[n, i+a-top, j+b-left, c] kernel[a,b,c,o]`, with `x` zero outside. Both gradients are
-    convolutions of this same form, so derivatives of any order (gradient penalties) keep its speed. Forward-mode
-    differentiation is not defined; take a Jacobian-vector product from two reverse passes.
+    `y[n,i,j,o] = sum_{a,b,c} x[n, i+a-top, j+b-left, c] kernel[a,b,c,o]`, with `x` zero outside. Its gradients to `x`
+    and to the kernel are convolutions too, whose gradients are again these three, so derivatives of any order (gradient
+    penalties) keep its speed. Forward-mode differentiation is not defined; take a Jacobian-vector product from two
+    reverse passes.
 
     Args:
       padding: `((top, bottom), (left, right))` in pixels.
@@ -60,26 +72,55 @@ def convolve(padding: Padding, x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
       `[batch, height + top + bottom - kernel_height + 1, ..., features]`.
     """
-    return _mapped_convolution(padding)(x, kernel)
+    plain = _mapped_convolution(padding)
+    return _choose(fourier.convolve, plain, padding, x.shape, kernel.shape, x, kernel)
 
 
-def _convolve_forward(padding, x, kernel):
-    return convolve(padding, x, kernel), (x, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _input_gradient(padding: Padding, kernel: jax.Array, dy: jax.Array) -> jax.Array:
+    """Correlates `dy` with the kernel turned by 180 degrees, channels exchanged, padding mirrored."""
+
+    def plain(kernel, dy):
+        return _mapped_convolution(_mirrored(padding, kernel.shape))(dy, jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
+
+    image = (dy.shape[0], *fourier.input_size(padding, kernel.shape[:2], dy.shape[1:3]))
+    return _choose(fourier.input_gradient, plain, padding, image, kernel.shape, kernel, dy)
 
 
-def _convolve_backward(padding, saved, dy):
-    x, kernel = saved
-    # The input's gradient correlates with the kernel turned by 180 degrees, channels exchanged, padding mirrored.
-    mirrored = tuple(
-        (size - 1 - low, size - 1 - high) for size, (low, high) in zip(kernel.shape, padding, strict=False)
-    )
-    dx = convolve(mirrored, dy, jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
-    # The kernel's gradient correlates x with dy: batch becomes the summed channel, channels the batch.
-    dkernel = convolve(padding, x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)).transpose(1, 2, 0, 3)
-    return dx, dkernel
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _kernel_gradient(padding: Padding, x: jax.Array, dy: jax.Array) -> jax.Array:
+    """Correlates `x` with `dy`: the batch becomes the channel that is summed, the channels the batch."""
+    kernel = (*fourier.kernel_size(padding, x.shape[1:3], dy.shape[1:3]), x.shape[-1], dy.shape[-1])
+
+    def plain(x, dy):
+        if dy.shape[1] <= x.shape[1]:
+            return _mapped_convolution(padding)(x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)).transpose(1, 2, 0, 3)
+        # XLA exchanges an image with a larger kernel, and no fast path of a CPU takes what comes of that. So `dy` with
+        # `x`, which gives the taps from the last to the first.
+        turned = _mapped_convolution(_mirrored(padding, kernel))(dy.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3))
+        return jnp.flip(turned, (1, 2)).transpose(1, 2, 3, 0)
+
+    return _choose(fourier.kernel_gradient, plain, padding, x.shape, kernel, x, dy)
 
 
-convolve.defvjp(_convolve_forward, _convolve_backward)
+def _mirrored(padding: Padding, kernel: tuple) -> Padding:
+    return tuple((k - 1 - low, k - 1 - high) for k, (low, high) in zip(kernel, padding, strict=False))
+
+
+# The three are the derivatives of one trilinear form, sum(dy * convolve(x, kernel)): the gradients of each of them are
+# the other two, with the incoming gradient in the place of what it is the derivative to.
+convolve.defvjp(
+    lambda padding, x, kernel: (convolve(padding, x, kernel), (x, kernel)),
+    lambda padding, saved, dy: (_input_gradient(padding, saved[1], dy), _kernel_gradient(padding, saved[0], dy)),
+)
+_input_gradient.defvjp(
+    lambda padding, kernel, dy: (_input_gradient(padding, kernel, dy), (kernel, dy)),
+    lambda padding, saved, x: (_kernel_gradient(padding, x, saved[1]), convolve(padding, x, saved[0])),
+)
+_kernel_gradient.defvjp(
+    lambda padding, x, dy: (_kernel_gradient(padding, x, dy), (x, dy)),
+    lambda padding, saved, kernel: (_input_gradient(padding, kernel, saved[1]), convolve(padding, saved[0], kernel)),
+)
 
 
 def space_to_depth(x: jax.Array, block: int) -> jax.Array:
@@ -106,29 +147,29 @@ def strided_convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
       kernel: `[kernel_height, kernel_width, channels, features]`.
       stride: step in pixels, the same both ways.
     """
-    outputs = [-(-size // stride) for size in x.shape[1:3]]
-    # `before` pixels of SAME padding; the kernel grows at both ends to whole blocks: taps [-before, k - before).
-    totals = [
-        max(stride * (n - 1) + k - size, 0) for n, k, size in zip(outputs, kernel.shape, x.shape[1:3], strict=False)
-    ]
-    before = [total // 2 for total in totals]
-    low = [-(-p // stride) for p in before]  # whole blocks before the first output's own
-    front = [blocks * stride - p for blocks, p in zip(low, before, strict=True)]
-    taps = [-(-(f + k) // stride) for f, k in zip(front, kernel.shape, strict=False)]  # kernel size in blocks
-    kernel = jnp.pad(
-        kernel,
-        [(f, t * stride - f - k) for f, t, k in zip(front, taps, kernel.shape, strict=False)] + [(0, 0), (0, 0)],
-    )
+    shifts, blocks, padding, widths = [], [], [], []
+    for size, k in zip(x.shape[1:3], kernel.shape, strict=False):
+        outputs = -(-size // stride)
+        before = max(stride * (outputs - 1) + k - size, 0) // 2  # pixels of SAME padding in front
+        # The kernel grows at both ends to whole blocks of pixels, its taps being [-before, k - before); or the image is
+        # shifted by `before` and the kernel grows at its end only, where that takes fewer blocks (4 taps, stride 2).
+        low = -(-before // stride)
+        taps = -(-(low * stride - before + k) // stride)
+        shift = before if -(-k // stride) < taps else 0
+        if shift:
+            low, before, taps = 0, 0, -(-k // stride)
+        count = max(outputs, -(-(shift + size) // stride))
+        shifts.append((shift, count * stride - shift - size))
+        blocks.append(taps)
+        padding.append((low, outputs + taps - 1 - low - count))
+        widths.append((low * stride - before, (taps - low) * stride + before - k))
+    kernel = jnp.pad(kernel, [*widths, (0, 0), (0, 0)])
     if stride > 1:
-        x = jnp.pad(
-            x, [(0, 0), *((0, n * stride - size) for n, size in zip(outputs, x.shape[1:3], strict=True)), (0, 0)]
-        )
-        x = space_to_depth(x, stride)
+        x = space_to_depth(jnp.pad(x, [(0, 0), *shifts, (0, 0)]), stride)
         channels, features = kernel.shape[2:]
-        kernel = kernel.reshape(taps[0], stride, taps[1], stride, channels, features).transpose(0, 2, 1, 3, 4, 5)
-        kernel = kernel.reshape(taps[0], taps[1], stride * stride * channels, features)
-    padding = tuple((b, t - 1 - b) for b, t in zip(low, taps, strict=True))
-    return convolve(padding, x, kernel)
+        kernel = kernel.reshape(blocks[0], stride, blocks[1], stride, channels, features).transpose(0, 2, 1, 3, 4, 5)
+        kernel = kernel.reshape(blocks[0], blocks[1], stride * stride * channels, features)
+    return convolve(tuple(padding), x, kernel)
 
 
 def transposed_convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -143,20 +184,57 @@ def transposed_convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Arr
       kernel: `[kernel_height, kernel_width, channels, features]`.
       stride: enlargement, the same both ways.
     """
-    blocks, padding = [], []
-    for size in kernel.shape[:2]:
+    blocks, padding, crops = [], [], []
+    for length, size in zip(x.shape[1:3], kernel.shape, strict=False):
         before = max(size - stride, 0) // 2
         # Output stride*j + phase sees input j - d through the tap stride*d + phase + before: d runs from first to last.
+        # Or the first `before` outputs are made too, and cropped, where that takes fewer taps (4 taps, stride 2).
+        crop = before if -(-size // stride) < (stride - 1 + before) // stride + (size - 1 - before) // stride + 1 else 0
+        before -= crop
         first = -((stride - 1 + before) // stride)
         last = (size - 1 - before) // stride
         front = -(stride * first + before)
         count = last - first + 1
         blocks.append((front, count, count * stride - front - size))
-        padding.append((last, -first))
+        padding.append((last, last if crop else -first))
+        crops.append(slice(crop, crop + length * stride))
     kernel = jnp.pad(kernel, [(front, back) for front, _, back in blocks] + [(0, 0), (0, 0)])
     rows, columns = blocks[0][1], blocks[1][1]
     channels, features = kernel.shape[2:]
     kernel = kernel.reshape(rows, stride, columns, stride, channels, features)
     kernel = jnp.flip(kernel, (0, 2)).transpose(0, 2, 4, 1, 3, 5)
     kernel = kernel.reshape(rows, columns, channels, stride * stride * features)
-    return depth_to_space(convolve(tuple(padding), x, kernel), stride)
+    return depth_to_space(convolve(tuple(padding), x, kernel), stride)[:, *crops]
+
+
+def enlarged_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Cross-correlation, `SAME` padding, of an image whose pixels are doubled: `[B,H,W,C] -> [B,2H,2W,F]`.
+
+    `convolve(enlarge(x), kernel)` with nearest-neighbour enlargement, for odd kernels. Enlarging spreads each pixel
+    over a square of four, so it is a transposed convolution with the kernel summed over shifts of that square: for
+    3x3 taps 16 products for each small pixel instead of 36.
+
+    Args:
+      x: `[batch, height, width, channels]`.
+      kernel: `[kernel_height, kernel_width, channels, features]`, of odd height and width.
+    """
+    # The transpose's taps run against the kernel's.
+    return transposed_convolve(x, _squares(jnp.flip(kernel, (0, 1))), 2)
+
+
+def halved_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Means of squares of four of a cross-correlation, `SAME` padding: `[B,H,W,C] -> [B,H/2,W/2,F]`.
+
+    `halve(convolve(x, kernel))` for odd kernels: a convolution of stride 2 with the kernel's mean over the square's
+    shifts, for 3x3 taps 16 products for each small pixel instead of 36.
+
+    Args:
+      x: `[batch, height, width, channels]`, of even height and width.
+      kernel: `[kernel_height, kernel_width, channels, features]`, of odd height and width.
+    """
+    return strided_convolve(x, _squares(kernel) / 4, 2)
+
+
+def _squares(kernel: jax.Array) -> jax.Array:
+    """The kernel's sum over the shifts by 0 and 1 in each direction, one tap larger each way."""
+    return sum(jnp.pad(kernel, [(a, 1 - a), (b, 1 - b), (0, 0), (0, 0)]) for a in (0, 1) for b in (0, 1))

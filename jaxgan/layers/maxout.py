@@ -3,6 +3,8 @@
 import flax.linen as nn
 import jax
 
+from jaxgan.layers.dense import Dense
+
 
 class Maxout(nn.Module):
     """The largest of several linear pieces, `[B, n] -> [B, features]`.
@@ -22,5 +24,5 @@ class Maxout(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        pieces = nn.Dense(self.features * self.pieces)(x)
+        pieces = Dense(self.features * self.pieces)(x)
         return pieces.reshape(*x.shape[:-1], self.features, self.pieces).max(axis=-1)

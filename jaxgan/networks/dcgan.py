@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import Conv, ConvTranspose
+from jaxgan.layers import Conv, ConvTranspose, Dense, Dropout
 
 
 class Generator(nn.Module):
@@ -52,7 +52,7 @@ class Generator(nn.Module):
             return nn.leaky_relu(x, self.slope)
 
         layer = functools.partial(ConvTranspose, kernel_size=self.kernel_size, use_bias=not self.norm, kernel_init=init)
-        x = nn.Dense(self.start**2 * self.features[0], use_bias=not self.norm, kernel_init=init)(z)
+        x = Dense(self.start**2 * self.features[0], use_bias=not self.norm, kernel_init=init)(z)
         x = activate(x).reshape(-1, self.start, self.start, self.features[0])
         for features, stride in zip(self.features[1:], self.strides[:-1], strict=True):
             x = activate(layer(features, stride=stride)(x))
@@ -87,10 +87,13 @@ class Discriminator(nn.Module):
         init = nn.initializers.glorot_uniform()
 
         def linear(layer, x):
-            return nn.SpectralNorm(layer)(x, update_stats=train) if self.spectral_norm else layer(x)
+            if not self.spectral_norm:
+                return layer(x)
+            # Without a dtype its float32 statistics would make its kernels, and so all that follows, float32.
+            return nn.SpectralNorm(layer, dtype=x.dtype)(x, update_stats=train)
 
         for features, stride in zip(self.features, self.strides, strict=True):
             x = linear(Conv(features, self.kernel_size, stride, kernel_init=init), x)
             x = nn.leaky_relu(x, self.slope)
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return linear(nn.Dense(1, kernel_init=init), x.reshape(x.shape[0], math.prod(x.shape[1:])))[:, 0]
+            x = Dropout(self.dropout, deterministic=not train)(x)
+        return linear(Dense(1, kernel_init=init), x.reshape(x.shape[0], math.prod(x.shape[1:])))[:, 0]

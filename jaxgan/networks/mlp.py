@@ -6,7 +6,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
-from jaxgan.layers import Maxout
+from jaxgan.layers import Dense, Dropout, Maxout
 
 
 class Generator(nn.Module):
@@ -27,8 +27,8 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
         for width in self.widths:
-            z = self.activation(nn.Dense(width)(z))
-        x = nn.Dense(math.prod(self.shape))(z).reshape(-1, *self.shape)
+            z = self.activation(Dense(width)(z))
+        x = Dense(math.prod(self.shape))(z).reshape(-1, *self.shape)
         return x if self.output is None else self.output(x)
 
 
@@ -51,6 +51,6 @@ class Discriminator(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         x = x.reshape(x.shape[0], -1)
         for width in self.widths:
-            x = Maxout(width, self.pieces)(x) if self.pieces > 1 else self.activation(nn.Dense(width)(x))
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(1)(x)[:, 0]
+            x = Maxout(width, self.pieces)(x) if self.pieces > 1 else self.activation(Dense(width)(x))
+            x = Dropout(self.dropout, deterministic=not train)(x)
+        return Dense(1)(x)[:, 0]
