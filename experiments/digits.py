@@ -6,7 +6,7 @@ from jaxgan import losses, penalties
 from jaxgan.experiment import Experiment, image_experiment
 from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
-from jaxgan.network import flax_network
+from jaxgan.network import Precision, flax_network, in_precision
 from jaxgan.networks import dcgan
 
 
@@ -17,6 +17,7 @@ def experiment(
     gamma: float = 1.0,
     features: int = 64,
     latents: int = 32,
+    precision: Precision = "float32",
     axis_name: str | None = None,
 ) -> Experiment:
     """A small DCGAN without normalisation, relativistic loss with R1 and R2.
@@ -27,6 +28,7 @@ def experiment(
       gamma: weight of the gradient penalties, halved.
       features: channels of the widest feature maps.
       latents: length of the latent vector.
+      precision: what both networks compute in; weights, optimisers and losses are float32.
       axis_name: mapped axis, set by `--lift pmap`.
 
     Measured on 2 AMD EPYC cores, float32, then `jaxgan evaluate` (360 images): `--steps 2500`, seeds 0, 1, 2, about
@@ -40,14 +42,14 @@ def experiment(
         on_fake = penalties.gradient_squared_norm(critic, fake)
         return 0.5 * gamma * (on_real + on_fake)
 
+    generator = dcgan.Generator(
+        start=4, features=(features, features), strides=(1, 2), kernel_size=3, slope=0.2, norm=False
+    )
+    discriminator = dcgan.Discriminator(features=(features, features), strides=(1, 2), kernel_size=3, slope=0.2)
     tx = optax.adam(learning_rate, b1=0.0, b2=0.99)
     gan = make_gan(
-        flax_network(
-            dcgan.Generator(
-                start=4, features=(features, features), strides=(1, 2), kernel_size=3, slope=0.2, norm=False
-            )
-        ),
-        flax_network(dcgan.Discriminator(features=(features, features), strides=(1, 2), kernel_size=3, slope=0.2)),
+        in_precision(flax_network(generator), precision),
+        in_precision(flax_network(discriminator), precision),
         losses.relativistic,
         generator_tx=tx,
         discriminator_tx=tx,

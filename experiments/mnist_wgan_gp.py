@@ -6,7 +6,7 @@ from jaxgan import losses, penalties
 from jaxgan.experiment import Experiment, image_experiment
 from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
-from jaxgan.network import flax_network
+from jaxgan.network import Precision, flax_network, in_precision
 from jaxgan.networks import dcgan
 
 
@@ -19,6 +19,7 @@ def experiment(
     critic_steps: int = 5,
     learning_rate: float = 1e-4,
     weight: float = 10.0,
+    precision: Precision = "float32",
     axis_name: str | None = None,
 ) -> Experiment:
     """Wasserstein loss, gradient norm held at 1 between data and samples, five critic steps.
@@ -33,6 +34,7 @@ def experiment(
       critic_steps: critic updates to each generator update; one step consumes batch_size * critic_steps images.
       learning_rate: of both players' Adam.
       weight: of the gradient penalty.
+      precision: what both networks compute in; weights, optimisers and losses are float32.
       axis_name: mapped axis, set by `--lift pmap`.
 
     Measured on 2 AMD EPYC cores, float32: `--steps 500` (2,500 critic steps, 2.7 epochs), seed 0: 400 examples/s.
@@ -46,8 +48,8 @@ def experiment(
         return weight * penalties.gradient_penalty(critic, penalties.interpolate(key, real, fake))
 
     gan = make_gan(
-        flax_network(dcgan.Generator(features=(128, 64, 32), axis_name=axis_name)),
-        flax_network(dcgan.Discriminator()),
+        in_precision(flax_network(dcgan.Generator(features=(128, 64, 32), axis_name=axis_name)), precision),
+        in_precision(flax_network(dcgan.Discriminator()), precision),
         losses.wasserstein,
         generator_tx=optax.adam(learning_rate, b1=0.0, b2=0.9),
         discriminator_tx=optax.adam(learning_rate, b1=0.0, b2=0.9),
