@@ -97,7 +97,7 @@ class Game:
         self, key: jax.Array, state: GANState, batch: Batch, latents: PyTree, g_params: PyTree
     ) -> tuple[PyTree, PyTree]:
         """Fakes in training, and the generator's statistics, moved on."""
-        variables = {"params": g_params, **state.generator.stats}
+        variables = {"params": _whole_on_mesh(g_params), **state.generator.stats}
         fake, variables = self.generator.apply(variables, latents, batch.get("cond"), key=key, train=True)
         return fake, _stats(variables)
 
@@ -131,7 +131,7 @@ class Game:
                 return _mean(values), memory
             return (0.0 if penalty is None else _mean(penalty(*arguments))), memory
 
-        variables = {"params": d_params, **state.discriminator.stats}
+        variables = {"params": _whole_on_mesh(d_params), **state.discriminator.stats}
         real_logits, variables = logits(variables, real, k_real)
         fake_logits, variables = logits(variables, fake, k_fake)
         d_loss = _mean(jax.tree.map(self.loss.discriminator, real_logits, fake_logits))
@@ -178,7 +178,7 @@ class Game:
         """Each player's gradient of its own loss, at `(d_params, g_params)` instead of the state's parameters.
 
         Returns:
-          `(d_gradient, g_gradient)`, and the generator's statistics with what else is `Seen`.
+          `(d_gradient, g_gradient)`, and the generator's statistics with what else is `Seen`; averaged over devices.
         """
         generate, judge = self.deal(key, state, batch)
 
@@ -189,7 +189,7 @@ class Game:
 
         _, pull, aux = jax.vjp(play, *params, has_aux=True)
         one, zero = jnp.ones(()), jnp.zeros(())
-        return self.over_devices((pull((one, zero))[0], pull((zero, one))[1])), aux
+        return self.over_devices(((pull((one, zero))[0], pull((zero, one))[1]), aux))
 
     def over_devices(self, tree: PyTree) -> PyTree:
         """The mean over the mapped axis, if there is one."""
@@ -198,16 +198,15 @@ class Game:
     def move(
         self, tx: optax.GradientTransformation, player: Player, grads: PyTree, stats: PyTree, memory: PyTree
     ) -> tuple[Player, jax.Array]:
-        """A player after one update of its optimiser, and the norm of its gradient."""
-        grads = self.over_devices(grads)
+        """A player after one update of its optimiser, and the norm of its gradient; all are averaged over devices."""
         updates, opt = tx.update(grads, player.opt, player.params)
         params = optax.apply_updates(player.params, updates)
-        return Player(params, self.over_devices(stats), opt, self.over_devices(memory)), optax.tree.norm(grads)
+        return Player(params, stats, opt, memory), optax.tree.norm(grads)
 
-    def finish(self, state: GANState, generator: Player, ema_decay: float) -> GANState:
-        """The state after a step: the generator moved, its average moved towards it, the step counted."""
-        ema = _average(ema_decay, state.step, state.ema, {"params": generator.params, **generator.stats})
-        return state._replace(step=state.step + 1, generator=generator, ema=ema)
+    def finish(self, state: GANState, ema_decay: float) -> GANState:
+        """The state after both players' moves of a step: the average moved towards the generator, the step counted."""
+        variables = {"params": state.generator.params, **state.generator.stats}
+        return state._replace(step=state.step + 1, ema=_average(ema_decay, state.step, state.ema, variables))
 
     def sample(self, key: jax.Array, state: GANState, batch: Batch) -> PyTree:
         """Samples of the averaged generator, one for each example of the batch."""
@@ -268,6 +267,13 @@ def _split_over_mesh(latents: PyTree) -> PyTree:
     generator on all of them.
     """
     axes = jax.sharding.get_abstract_mesh().axis_names
-    if not axes:
-        return latents
-    return jax.lax.with_sharding_constraint(latents, jax.sharding.PartitionSpec(axes[0]))
+    return jax.lax.with_sharding_constraint(latents, jax.sharding.PartitionSpec(axes[0])) if axes else latents
+
+
+def _whole_on_mesh(params: PyTree) -> PyTree:
+    """Gathers parameters on every device of the mesh in context, if there is one, for a network to run with them.
+
+    Where parameters are spread (`lift.fsdp`), the compiler, left alone, gathers the examples instead, layer by layer.
+    """
+    axes = jax.sharding.get_abstract_mesh().axis_names
+    return jax.lax.with_sharding_constraint(params, jax.sharding.PartitionSpec()) if axes else params

@@ -1,16 +1,15 @@
 """A GAN as three pure functions, built from functions by one constructor."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from jaxgan.game import Game, batch_size
 from jaxgan.network import Network
 from jaxgan.players import Batch, GANState, Metrics, PyTree
+from jaxgan.turns import Hand, cut, open_cut_turns, open_turns
 
 
 class GAN(NamedTuple):
@@ -41,6 +40,7 @@ def make_gan(
     generator_penalty: Any = None,
     augment: Callable | None = None,
     discriminator_steps: int = 1,
+    microbatches: int = 1,
     simultaneous: bool = False,
     ema_decay: float = 0.999,
     axis_name: str | None = None,
@@ -50,6 +50,15 @@ def make_gan(
     One step cuts its batch into `discriminator_steps` pieces. The discriminator descends its objective (see `Game`) on
     each; then the generator descends its own on the fakes of the last piece, which both players share, through the
     discriminator just updated (or, where `simultaneous`, the one before its update).
+
+    With `microbatches`, each of these updates descends the mean of its gradients over so many cuts of its piece, taken
+    one after the other in the memory of one, for a second forward pass of the generator (none where `simultaneous`).
+    Latents are drawn for the whole piece; statistics and memories start from the state's in every cut and are averaged,
+    like metrics. That is the update of the whole piece, to rounding and dropout's draws, where losses and penalties are
+    per example. It is not where examples meet: batch normalisation takes a cut's statistics (its running means still
+    move as the whole piece's would, its running variances without the spread of the cuts' means), relativistic averages
+    and minibatch layers see a cut, packed examples are packed within one, and a penalty that moves its memory before it
+    uses it (path lengths) uses a cut's.
 
     A player's statistics (batch normalisation) move in its own updates alone. The average of the generator is
     `ema <- d ema + (1 - d) variables` after the update, `d = min(ema_decay, (1 + t) / (10 + t))` at step `t`, which
@@ -66,6 +75,7 @@ def make_gan(
       generator_penalty: as of `Game`.
       augment: as of `Game`.
       discriminator_steps: discriminator updates for each generator update; it divides the batch size.
+      microbatches: cuts of each update's piece, for batches that do not fit into memory.
       simultaneous: both gradients are taken at the same point, instead of the discriminator's update first.
       ema_decay: decay of the generator's average, per step.
       axis_name: as of `Game`.
@@ -74,65 +84,48 @@ def make_gan(
       A `GAN`.
 
     Raises:
-      ValueError: when `simultaneous` meets several discriminator steps, or these do not divide the batch.
+      ValueError: when `simultaneous` meets several discriminator steps, or the batch does not split into these and
+        microbatches.
 
     References:
       Goodfellow et al., Generative adversarial nets, https://arxiv.org/abs/1406.2661, 2014, Algorithm 1.
     """
     if discriminator_steps < 1 or (simultaneous and discriminator_steps != 1):
         raise ValueError(f"discriminator_steps={discriminator_steps}: expected 1 where simultaneous, else at least 1")
+    if microbatches < 1:
+        raise ValueError(f"microbatches={microbatches}: expected at least 1")
     game = Game(generator, discriminator, loss, latent, discriminator_penalty, generator_penalty, augment, axis_name)
 
-    def turn(state, k_latent, k_play, batch):
-        """The discriminator's update on a piece of the batch, and what the generator's on the same fakes needs."""
+    def discriminator_turn(state, k_latent, k_play, batch):
+        """The discriminator's update on a piece of the batch, its metrics, and the generator's turn to come."""
         k_generator, k_before, k_after = jax.random.split(k_play, 3)
-        latents = game.draw(k_latent, batch)
-        forward = functools.partial(game.generate, k_generator, state, batch, latents)
-        # The only forward pass of the generator: both players judge these fakes, and `pull_fake` carries the
-        # generator's gradient back through them.
-        fake, pull_fake, g_stats = jax.vjp(forward, state.generator.params, has_aux=True)
+        hand = Hand(k_generator, batch, game.draw(k_latent, batch))
+        turns = open_turns(game, state, hand) if microbatches == 1 else open_cut_turns(game, hand, microbatches)
+        both = game.over_devices(turns(k_before, state, "discriminator", *(["generator"] if simultaneous else [])))
+        state, metrics = take(state, "discriminator", discriminator_tx, both["discriminator"])
 
-        def linearise(key, state):
-            """The gradients of both objectives at a state, as functions: what is not called is not computed."""
-            judge = functools.partial(game.judge, key, state, batch, latents)
-            point = state.discriminator.params, state.generator.params, fake
-            _, pull, seen = jax.vjp(judge, *point, has_aux=True)
-            one, zero = jnp.ones(()), jnp.zeros(())
+        def generator_turn():
+            return (both if simultaneous else game.over_devices(turns(k_after, state, "generator")))["generator"]
 
-            def discriminator_gradient():
-                return pull((one, zero))[0]
+        return state, metrics, generator_turn
 
-            def generator_gradient():
-                _, direct, through_fake = pull((zero, one))
-                return jax.tree.map(jnp.add, direct, *pull_fake(through_fake))
-
-            return discriminator_gradient, generator_gradient, seen
-
-        discriminator_gradient, generator_gradient, seen = linearise(k_before, state)
-        metrics, (g_memory, d_memory) = seen.metrics, seen.memories
-        player, norm = game.move(discriminator_tx, state.discriminator, discriminator_gradient(), seen.stats, d_memory)
-        metrics["discriminator/gradient_norm"] = norm
-        state = state._replace(discriminator=player)
-        if not simultaneous:
-            _, generator_gradient, after = linearise(k_after, state)
-            metrics |= {name: value for name, value in after.metrics.items() if name.startswith("generator/")}
-            g_memory = after.memories[0]
-        return state, generator_gradient, g_stats, g_memory, metrics
+    def take(state, name, tx, turn):
+        """The state after a player's move, and the metrics of its turn."""
+        player, norm = game.move(tx, getattr(state, name), turn.gradient, turn.stats, turn.memory)
+        return state._replace(**{name: player}), turn.metrics | {f"{name}/gradient_norm": norm}
 
     def step(key, state, batch):
         size = batch_size(batch)
-        if size % discriminator_steps:
-            raise ValueError(f"a batch of {size} does not split into {discriminator_steps} discriminator steps")
-        # Cut with a stride, so that every piece is spread over the devices as the batch is.
-        pieces = jax.tree.map(lambda v: v.reshape(-1, discriminator_steps, *v.shape[1:]).swapaxes(0, 1), batch)
-        turns = (*game.keys(key, state.step, discriminator_steps), pieces)
+        if size % (discriminator_steps * microbatches):
+            pieces = f"{discriminator_steps} discriminator steps of {microbatches} microbatches each"
+            raise ValueError(f"a batch of {size} does not split into {pieces}")
+        pieces = (*game.keys(key, state.step, discriminator_steps), cut(batch, discriminator_steps))
         if discriminator_steps > 1:
-            ahead = jax.tree.map(lambda v: v[:-1], turns)
-            state, _ = jax.lax.scan(lambda state, item: (turn(state, *item)[0], None), state, ahead)
-        state, generator_gradient, g_stats, memory, metrics = turn(state, *jax.tree.map(lambda v: v[-1], turns))
-        player, norm = game.move(generator_tx, state.generator, generator_gradient(), g_stats, memory)
-        metrics["generator/gradient_norm"] = norm
-        return game.finish(state, player, ema_decay), game.over_devices(metrics)
+            ahead = jax.tree.map(lambda v: v[:-1], pieces)
+            state, _ = jax.lax.scan(lambda state, piece: (discriminator_turn(state, *piece)[0], None), state, ahead)
+        state, metrics, generator_turn = discriminator_turn(state, *jax.tree.map(lambda v: v[-1], pieces))
+        state, more = take(state, "generator", generator_tx, generator_turn())
+        return game.finish(state, ema_decay), metrics | more
 
     def init(key, batch):
         return game.init(key, batch, generator_tx, discriminator_tx)

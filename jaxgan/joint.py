@@ -49,7 +49,7 @@ def make_consensus_gan(
     def directions(key, state, batch):
         gradients = functools.partial(game.gradients, key, state, batch)
         v, pull, aux = jax.vjp(gradients, _params(state), has_aux=True)
-        (inwards,) = pull(v)
+        inwards = game.over_devices(*pull(v))  # each device's part of the second derivative, of an averaged gradient
         return jax.tree.map(lambda a, b: a + strength * b, v, inwards), state, aux
 
     return _make(game, generator_tx, discriminator_tx, ema_decay, directions)
@@ -148,7 +148,7 @@ def make_unrolled_gan(
             return judge(d_params, g_params, fake)[0][1]
 
         (d_gradient, _), aux = game.gradients(key, state, batch, _params(state))
-        return (d_gradient, jax.grad(objective)(state.generator.params)), state, aux
+        return (d_gradient, game.over_devices(jax.grad(objective)(state.generator.params))), state, aux
 
     return _make(game, generator_tx, discriminator_tx, ema_decay, directions)
 
@@ -164,7 +164,10 @@ def _make(
     ema_decay: float,
     directions: Callable,
 ) -> GAN:
-    """The GAN that moves along `directions`, `(key, state, batch) -> (d_gradient, g_gradient), state, aux`."""
+    """The GAN that moves along `directions`, `(key, state, batch) -> (d_gradient, g_gradient), state, aux`.
+
+    What they return is averaged over devices.
+    """
 
     def step(key, state, batch):
         (d_gradient, g_gradient), state, (g_stats, seen) = directions(key, state, batch)
@@ -172,7 +175,7 @@ def _make(
         discriminator, d_norm = game.move(discriminator_tx, state.discriminator, d_gradient, seen.stats, d_memory)
         generator, g_norm = game.move(generator_tx, state.generator, g_gradient, g_stats, g_memory)
         norms = {"discriminator/gradient_norm": d_norm, "generator/gradient_norm": g_norm}
-        state = game.finish(state._replace(discriminator=discriminator), generator, ema_decay)
-        return state, game.over_devices(seen.metrics | norms)
+        state = game.finish(state._replace(discriminator=discriminator, generator=generator), ema_decay)
+        return state, seen.metrics | norms
 
     return GAN(lambda key, batch: game.init(key, batch, generator_tx, discriminator_tx), step, game.sample, game)

@@ -1,5 +1,7 @@
 """Every lift gives the plain step's numbers, with plain gradient descent: Adam would hide a wrong scale."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,7 +88,22 @@ LIFTS = {
     "chunk": (lambda make: lift.jit(lift.chunk(make().step)), with_count),
     "pmap of chunk": (lambda make: lift.pmap(lift.chunk(make(axis_name=lift.AXIS).step), batch_axis=1), with_count),
     "mesh of chunk": (lambda make: lift.mesh(lift.chunk(make().step), lift.data_mesh(), batch_axis=1), with_count),
+    "fsdp of chunk": (lambda make: lift.fsdp(lift.chunk(make().step), lift.data_mesh(), batch_axis=1), with_count),
 }
+
+
+@pytest.fixture(autouse=True)
+def spread_small_leaves_too(monkeypatch):
+    """These networks have no others."""
+    monkeypatch.setattr(lift, "LEAST", 16)
+
+
+def place(name, state):
+    """A state where a lift's docstring wants it."""
+    if "fsdp" in name:
+        return jax.device_put(state, lift.spread(state, lift.data_mesh()))
+    alone = name in ("jit", "chunk")
+    return state if alone else jax.device_put(state, NamedSharding(lift.data_mesh(), PartitionSpec()))
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +171,7 @@ def test_a_population_over_learning_rates_builds_its_optimisers_inside():
     assert any(bool((v[1] != 0).any()) for v in jax.tree.leaves(moved))
 
 
-@pytest.mark.parametrize("name", ["jit", "pmap", "mesh", "chunk", "pmap of chunk", "mesh of chunk"])
+@pytest.mark.parametrize("name", ["jit", "pmap", "mesh", "chunk", "pmap of chunk", "mesh of chunk", "fsdp of chunk"])
 def test_five_calls_trace_once(name):
     lifted, drive = LIFTS[name]
     traces = []
@@ -171,9 +188,7 @@ def test_five_calls_trace_once(name):
     step, many = lifted(counted), batches((2,))
     gan, key = points(), jax.random.key(0)
     first = jax.tree.map(lambda v: v[0], many)
-    start = gan.init(key, first)
-    if name not in ("jit", "chunk"):  # as the lifts' docstrings say
-        start = jax.device_put(start, NamedSharding(lift.data_mesh(), PartitionSpec()))
+    start = place(name, gan.init(key, first))
     call = {one_by_one: lambda state: step(key, state, first), with_count: lambda state: step(key, state, many, 1)}[
         drive
     ]
@@ -212,16 +227,81 @@ def test_a_mesh_divides_the_work_among_its_devices():
     assert each < one / 4, f"{each / one:.2f} of the one-device FLOPs on each of {DEVICES} devices"
 
 
-@pytest.mark.parametrize("name", ["jit", "chunk", "mesh", "mesh of chunk"])
+@pytest.mark.parametrize("name", ["jit", "chunk", "mesh", "mesh of chunk", "fsdp of chunk"])
 def test_the_state_that_goes_in_is_given_up(name):
     lifted, drive = LIFTS[name]
     gan, many = points(), batches((2,))
-    state = gan.init(jax.random.key(0), jax.tree.map(lambda v: v[0], many))
-    if "mesh" in name:  # only what already lies where it is wanted can be given up
-        state = jax.device_put(state, NamedSharding(lift.data_mesh(), PartitionSpec()))
+    # Only what already lies where it is wanted can be given up.
+    state = place(name, gan.init(jax.random.key(0), jax.tree.map(lambda v: v[0], many)))
     result, _ = drive(lifted(points), jax.random.key(0), state, many)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
     assert np.isfinite(jax.tree.leaves(result.generator.params)[0]).all()
+
+
+def critic_of_gradients():
+    """Convolutions, batch normalisation and second derivatives."""
+    return make_gan(
+        flax_network(dcgan.Generator(start=4, features=(64, 32), strides=(1, 2), kernel_size=3)),
+        flax_network(dcgan.Discriminator(features=(32, 64), kernel_size=3)),
+        losses.non_saturating,
+        generator_tx=optax.sgd(0.01, momentum=0.9),
+        discriminator_tx=optax.sgd(0.01, momentum=0.9),
+        latent=normal_latents(32),
+        discriminator_penalty=lambda key, step, critic, real, fake: penalties.gradient_squared_norm(critic, real),
+    )
+
+
+def bytes_of(tree):
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def without_ones(shape):
+    return tuple(length for length in shape if length != 1)
+
+
+def test_fsdp_keeps_a_part_of_the_state_and_gathers_parameters_alone():
+    """The collectives of the compiled step: weights come together, gradients are added up, examples stay apart."""
+    gan, batch, key = critic_of_gradients(), {"x": batches((8, 8, 1))["x"][0]}, jax.random.key(0)
+    devices = lift.data_mesh()
+    shapes = jax.eval_shape(gan.init, key, batch)
+    shardings = lift.spread(shapes, devices)
+    state = jax.jit(gan.init, out_shardings=shardings)(key, batch)
+    held = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
+    assert held < 1.1 * bytes_of(shapes) / DEVICES
+    program = lift.fsdp(gan.step, devices).lower(key, state, batch).compile()
+    inputs = bytes_of(batch) / DEVICES
+    assert program.memory_analysis().argument_size_in_bytes < 1.1 * bytes_of(shapes) / DEVICES + inputs + 100
+
+    made = {}
+    for shapes_made, kind in re.findall(r"= (.*?) (all-[a-z]+|collective-[a-z]+|reduce-scatter)\(", program.as_text()):
+        found = [tuple(map(int, filter(None, v.split(",")))) for v in re.findall(r"\[([\d,]*)\]", shapes_made)]
+        made.setdefault(kind, []).extend(found)
+    assert made.keys() <= {"all-gather", "all-reduce", "reduce-scatter"}
+    params = jax.tree.leaves((state.generator.params, state.discriminator.params))
+    weights = {without_ones(leaf.shape) for leaf in params if leaf.size >= lift.LEAST}
+    assert {without_ones(shape) for shape in made["all-gather"]} == weights, "every weight, and nothing else"
+    summed = sum(np.prod(shape) for shape in made["all-reduce"] + made.get("reduce-scatter", []))
+    assert summed >= sum(leaf.size for leaf in params), "every gradient"
+    one = jax.jit(gan.step).lower(key, shapes, batch).compile()
+    assert program.cost_analysis()["flops"] < one.cost_analysis()["flops"] / 4
+    expected = one(key, jax.jit(gan.init)(key, batch), batch)
+    assert_close(program(key, state, batch), expected)
+
+
+def test_a_leaf_is_spread_along_its_longest_axis_that_divides(monkeypatch):
+    monkeypatch.setattr(lift, "LEAST", 4096)
+    cases = {
+        (64, 64): (lift.AXIS,),
+        (8, 512): (None, lift.AXIS),
+        (5, 5, 16, 32): (None, None, None, lift.AXIS),
+        (16, 1023): (lift.AXIS,),  # 8 devices do not divide the longer axis
+        (8, 511): (),  # small
+        (4100, 3): (),  # neither axis divides
+        (): (),
+    }
+    tree = {shape: jax.ShapeDtypeStruct(shape, jnp.float32) for shape in cases}
+    for shape, sharding in lift.spread(tree, lift.data_mesh()).items():
+        assert sharding.spec == PartitionSpec(*cases[shape]), shape
 
 
 def test_a_chunk_of_fewer_steps_is_those_steps_bit_for_bit():
