@@ -4,6 +4,7 @@ import errno
 import functools
 import gzip
 import http.server
+import importlib.metadata
 import importlib.util
 import os
 import pathlib
@@ -21,9 +22,25 @@ import tensorflow_datasets
 from jaxgan.data import images, labels, source
 from jaxgan.data import tfds as sets
 from jaxgan.data.source import Source
+from jaxgan.data.split import first, train_and_test
 from jaxgan.errors import InputError
 
 FOLDERS = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path_factory, monkeypatch):
+    """Every test keeps its decoded images to itself."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The images that tensorflow-datasets has decoded since, encoded."""
+    kind, seen = tensorflow_datasets.features.Image, []
+    decode = kind.decode_example_np
+    monkeypatch.setattr(kind, "decode_example_np", lambda self, image: (seen.append(image), decode(self, image))[1])
+    return seen
 
 
 @pytest.fixture(scope="session")
@@ -185,9 +202,9 @@ def test_read_refuses(prepared, tmp_path):
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a set of one example, made by code of this file, to `tmp_path`."""
+    """Writes a set, of one example if nothing else is said, made by code of this file, to `tmp_path`."""
 
-    def write(name, features, example, file_format="array_record"):
+    def write(name, features, example=None, file_format="array_record", **splits):
         def info(self):
             return tensorflow_datasets.core.DatasetInfo(
                 builder=self, features=tensorflow_datasets.features.FeaturesDict(features)
@@ -197,8 +214,10 @@ def write(tmp_path):
             "name": name,
             "VERSION": tensorflow_datasets.core.Version("1.0.0"),
             "_info": info,
-            "_split_generators": lambda self, dl_manager: {"train": self._generate_examples()},
-            "_generate_examples": lambda self: iter([(0, example)]),
+            "_split_generators": lambda self, dl_manager: {
+                split: enumerate(examples) for split, examples in (splits or {"train": [example]}).items()
+            },
+            "_generate_examples": None,
         }
         kind = type(name, (tensorflow_datasets.core.GeneratorBasedBuilder,), fields, skip_registration=True)
         kind.name = name
@@ -354,3 +373,88 @@ def test_other_sets_need_tensorflow(tmp_path, no_network, monkeypatch):
     assert len(no_network) == 1
     refused(lambda: images.tfds("imagenet2012", "train", data_dir=str(tmp_path)), "imagenet2012", "by hand")
     assert os.listdir(tmp_path) == []
+
+
+# What is decoded when, and what is kept
+
+
+@pytest.fixture
+def small(write, tmp_path):
+    """Writes 20 images to train on and 8 to test on: their pixels."""
+
+    def write_small(seed=0, *parts, name="small"):
+        pixels = np.random.default_rng(seed).integers(0, 256, (28, 8, 8, 3), np.uint8)
+        examples = [{"image": sets.idx._png(image)} for image in pixels]
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+        splits = {"train": examples[:20], "test": examples[20:]}
+        image = tensorflow_datasets.features.Image(shape=(8, 8, 3))
+        write(name, {"image": image}, **{part: splits[part] for part in parts or splits})
+        return pixels
+
+    return write_small
+
+
+def same(read, pixels):
+    """Whether these are the same images, in any order: tensorflow-datasets shuffles what it writes."""
+    return sorted(map(bytes, read)) == sorted(map(bytes, pixels))
+
+
+def test_test_images_are_decoded_when_they_are_asked_for(small, tmp_path, decoded):
+    pixels = small()
+    train, held_out = train_and_test("small", size=8, channels=3, data_dir=str(tmp_path))
+    assert isinstance(train, np.ndarray) and same(train, pixels[:20]) and len(decoded) == 20
+    assert held_out.size == 8
+    few = first(held_out, 3)
+    assert len(few) == 3 and len(decoded) == 23
+    every = first(held_out, None)
+    assert same(np.round((every + 1) * 127.5).astype(np.uint8), pixels[20:])
+    np.testing.assert_array_equal(few, every[:3])
+
+
+def test_test_images_that_cannot_be_had_are_refused_at_once(small, tmp_path, decoded):
+    def load(size=8):
+        return lambda: train_and_test("small", size=size, channels=3, data_dir=str(tmp_path))
+
+    small(0, "train")
+    refused(load(), "split of small", "expected one of train", "'test'")
+    small()
+    refused(load(size=16), "[16, 16, 3]", "[8, 8, 3]")
+    next(tmp_path.glob("small/*/small-test*")).unlink()
+    refused(load(), "not whole")
+
+
+def test_images_are_decoded_once(small, tmp_path, decoded):
+    def read(split="train"):
+        before = len(decoded)
+        pixels = images.tfds("small", split, data_dir=str(tmp_path))
+        return pixels, len(decoded) - before
+
+    small()
+    stock = tensorflow_datasets.data_source("small", split="train", data_dir=tmp_path)
+    expected = [example["image"] for example in stock]
+    for count in (20, 0, 0):
+        pixels, fresh = read()
+        assert fresh == count and pixels.dtype == np.uint8
+        np.testing.assert_array_equal(pixels, expected)
+    # Another part is another set, also where it is as large; the same part by another name is not.
+    np.testing.assert_array_equal(read("train[10:]")[0], expected[10:])
+    np.testing.assert_array_equal(read("train[:10]")[0], expected[:10])
+    assert read("train[:100%]")[1] == 0
+
+
+def test_what_was_decoded_from_other_files_or_by_others_is_not_used(small, tmp_path, decoded, monkeypatch):
+    def fresh():
+        before = len(decoded)
+        return images.tfds("small", "train", data_dir=str(tmp_path)), len(decoded) - before
+
+    small()
+    assert fresh()[1] == 20
+    other = small(seed=1)
+    pixels, count = fresh()
+    assert count == 20 and same(pixels, other[:20])
+    record = next(tmp_path.glob("small/*/small-train*"))
+    os.utime(record, ns=(0, record.stat().st_mtime_ns + 1))
+    assert fresh()[1] == 20 and fresh()[1] == 0
+    found = types.SimpleNamespace(version="99.0")
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda name: [found] * (name == "pillow"))
+    assert fresh()[1] == 20 and fresh()[1] == 0

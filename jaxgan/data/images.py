@@ -20,7 +20,14 @@ __all__ += ["scaled", "tfds"]
 
 
 def load(
-    dataset: str, split: str = "train", *, size: int, channels: int, data_dir: str = "", manual_dir: str = ""
+    dataset: str,
+    split: str = "train",
+    *,
+    size: int,
+    channels: int,
+    data_dir: str = "",
+    manual_dir: str = "",
+    decode: bool = True,
 ) -> np.ndarray | Source:
     """The images that a name or a path stands for.
 
@@ -33,6 +40,7 @@ def load(
       channels: 1 (grey) or 3 (RGB); those of a folder are converted.
       data_dir: where prepared tensorflow-datasets sets lie, "" for the usual place.
       manual_dir: where the files to prepare such a set from lie, "" to download them.
+      decode: whether to decode such a set now, where it is small enough to hold; if not, images are when fetched.
 
     Returns:
       uint8, or float in [-1, 1], `[N, size, size, channels]`, or a source of such images.
@@ -58,7 +66,7 @@ def load(
             f"data set {dataset!r}: no such folder: expected one of images, a .npy or .npz file, or a name"
         )
     else:
-        images = tfds(dataset, split, data_dir=data_dir, manual_dir=manual_dir)
+        images = tfds(dataset, split, data_dir=data_dir, manual_dir=manual_dir, decode=decode)
     got = images.image_shape if isinstance(images, Source) else images.shape[1:]
     if got != (size, size, channels):
         raise InputError(

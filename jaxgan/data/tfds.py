@@ -1,6 +1,8 @@
 """Image sets of tensorflow-datasets, by name: read, and first prepared where they are not."""
 
+import importlib.metadata
 import importlib.util
+import json
 import os
 import pathlib
 from typing import Any
@@ -12,29 +14,36 @@ from jaxgan.data.source import Source, held
 from jaxgan.errors import InputError
 
 PROBE_SECONDS = 5
+# The packages that may decode an image: tensorflow-datasets takes OpenCV where there is one, else Pillow.
+_DECODERS = ("tensorflow-datasets", "pillow", "opencv-python", "opencv-python-headless")
+_DECODERS += ("opencv-contrib-python", "opencv-contrib-python-headless")
 _CHUNK = 1024
 
 
-def tfds(name: str, split: str, *, data_dir: str | None = None, manual_dir: str | None = None) -> np.ndarray | Source:
+def tfds(
+    name: str, split: str, *, data_dir: str | None = None, manual_dir: str | None = None, decode: bool = True
+) -> np.ndarray | Source:
     """The images of a set of tensorflow-datasets, with random access.
 
     A set that lies prepared in `data_dir` is read. Another is prepared there: MNIST and Fashion-MNIST without
-    TensorFlow, the rest with it.
+    TensorFlow, the rest with it. What is decoded whole is kept for the next process, see `decoded`.
 
     Args:
       name: such as "mnist", "cifar10", "mnist_corrupted/shot_noise" or "mnist:3.0.1".
       split: such as "train", "test" or "train[:10%]".
       data_dir: where prepared sets lie; `$TFDS_DATA_DIR` where not given, else `~/tensorflow_datasets`.
       manual_dir: a folder with the files of the set, as its authors publish them; where not given they are downloaded.
+      decode: whether to decode a set that is small enough to hold now; if not, images are decoded when fetched.
 
     Returns:
-      uint8 `[N, H, W, C]`, or a source of such images where the set is too large to hold.
+      uint8 `[N, H, W, C]`, or a source of such images.
 
     Raises:
       InputError: no such set or split, not a set of images of one size, or it cannot be prepared: no network, no
         TensorFlow, no permission, the wrong files.
     """
-    return _read(_prepared(name, data_dir, manual_dir), split)
+    images = _read(_prepared(name, data_dir, manual_dir), split)
+    return held(images) if decode else images
 
 
 def tfds_labels(
@@ -78,7 +87,7 @@ def _builder(name: str, data_dir: str) -> Any:
         ) from error
 
 
-def _read(builder: Any, split: str) -> np.ndarray | Source:
+def _read(builder: Any, split: str) -> Source:
     features = builder.info.features
     images = {key: feature for key, feature in features.items() if type(feature).__name__ == "Image"}
     if len(images) != 1 and "image" not in images:
@@ -95,7 +104,17 @@ def _read(builder: Any, split: str) -> np.ndarray | Source:
     def fetch(indices):
         return np.stack([example[key] for example in examples.__getitems__([int(index) for index in indices])])
 
-    return held(Source(len(examples), tuple(shape), fetch))
+    return Source(len(examples), tuple(shape), fetch, _origin(builder, split, key))
+
+
+def _origin(builder: Any, split: str, key: str) -> str:
+    """All that the decoded images of a split are made of: the parts of which files, as they are now, and by what."""
+    parts = []
+    for part in builder.info.splits[split].file_instructions:
+        status = os.stat(part.filename)
+        parts.append([os.path.abspath(part.filename), part.skip, part.take, status.st_size, status.st_mtime_ns])
+    versions = [[name, found.version] for name in _DECODERS for found in importlib.metadata.distributions(name=name)]
+    return json.dumps([builder.info.full_name, key, parts, versions])
 
 
 def _read_labels(builder: Any, split: str) -> tuple[np.ndarray, int]:
