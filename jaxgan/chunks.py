@@ -33,15 +33,28 @@ class Machine(NamedTuple):
 
 
 def machine(step: Callable, name: str) -> Machine:
-    """The devices and the compiled chunk of one of the lifts `jit`, `pmap`, `mesh`."""
+    """The devices and the compiled chunk of one of the lifts `jit`, `pmap`, `mesh`, `fsdp`."""
     steps = lift.chunk(step)
     if name == "jit":
         device = SingleDeviceSharding(jax.devices()[0])
         return Machine(lift.jit(steps), device, device)
     mesh = lift.data_mesh()
     whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, lift.AXIS))
-    chunk = lift.pmap(steps, batch_axis=1) if name == "pmap" else lift.mesh(steps, mesh, batch_axis=1)
-    return Machine(chunk, whole, split)
+    if name == "pmap":
+        return Machine(lift.pmap(steps, batch_axis=1), whole, split)
+    over_mesh = lift.fsdp if name == "fsdp" else lift.mesh
+    return Machine(over_mesh(steps, mesh, batch_axis=1), whole, split)
+
+
+def state_sharding(where: Machine, name: str, state: PyTree) -> PyTree:
+    """Where a state lies under a lift: with `fsdp` spread over the devices, leaf by leaf, else whole on each.
+
+    Args:
+      where: the machine of that lift.
+      name: the lift.
+      state: arrays or their shapes.
+    """
+    return lift.spread(state, where.whole.mesh) if name == "fsdp" else where.whole
 
 
 def chunk_length(batch: PyTree, most: int) -> int:

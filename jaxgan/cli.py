@@ -1,16 +1,17 @@
-"""The command line: `jaxgan train | sample | evaluate EXPERIMENT.py --workdir DIR ...`, and `jaxgan extractor`."""
+"""The command line: `jaxgan COMMAND ...`, each command a dataclass of `options` and a function here."""
 
 import functools
 import json
+import math
 import pathlib
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from jaxgan import evaluation, features, run
+from jaxgan import evaluation, features, run, startup
 from jaxgan import experiment as experiments
 from jaxgan.errors import DivergedError, InputError
-from jaxgan.options import Evaluate, Extractor, Measures, Sample, Train, parse
+from jaxgan.options import Benchmark, Evaluate, Extractor, Measures, Sample, Sweep, Train, parse
 
 
 def wanted(measures: Measures) -> evaluation.Wanted:
@@ -27,15 +28,27 @@ def wanted(measures: Measures) -> evaluation.Wanted:
     return evaluation.Wanted(measures.metrics, measures.samples, extractor)
 
 
-def run_train(command: Train, function: Callable, options: dict[str, Any]) -> None:
-    """`jaxgan train`."""
-    from jaxgan import lift, preflight, train
+def made(command: Train | Benchmark, function: Callable, options: dict[str, Any]) -> experiments.Experiment:
+    """The experiment with the options given, for the lift of the command.
+
+    Raises:
+      InputError: when the game refuses its options.
+    """
+    from jaxgan import lift
 
     axis = {experiments.AXIS_OPTION: lift.AXIS} if command.lift == "pmap" else {}
     try:
-        experiment = function(**options, **axis)
-    except ValueError as error:  # the game refuses its options
+        return function(**options, **axis)
+    except ValueError as error:
         raise InputError(f"{command.experiment}: {error}") from error
+
+
+def run_train(command: Train, function: Callable, options: dict[str, Any]) -> None:
+    """`jaxgan train`."""
+    from jaxgan import preflight, train
+
+    startup.use_devices(command.devices, command.lift)
+    experiment = made(command, function, options)
     schedule = train.Schedule(command.log_every, command.sample_every, command.checkpoint_every, command.evaluate_every)
     if min(schedule[:3]) < 1 or schedule.evaluate < 0 or command.steps < 1:
         raise InputError("--steps, --log-every, --sample-every and --checkpoint-every: expected at least 1")
@@ -59,6 +72,65 @@ def run_train(command: Train, function: Callable, options: dict[str, Any]) -> No
         wanted=measured,
         target=target,
     )
+
+
+def run_benchmark(command: Benchmark, function: Callable, options: dict[str, Any]) -> None:
+    """`jaxgan benchmark`."""
+    import jax
+
+    from jaxgan import benchmark, comparison, hardware, preflight
+
+    if command.steps < 1 or command.scan < 1:
+        raise InputError("--steps and --scan: expected at least 1")
+    if not 0 <= command.seed < 2**32:
+        raise InputError(f"--seed {command.seed}: expected 0 to {2**32 - 1}")
+    before = comparison.read(command.compare) if command.compare is not None else None
+    startup.use_devices(command.devices, command.lift)
+    experiment, plain = made(command, function, options), function(**options)
+    data = experiment.data()
+    batch = data.batch_at(command.seed, 0)
+    devices = 1 if command.lift == "jit" else jax.device_count()
+    preflight.check_batch(experiment, data, batch, devices)
+    about = run.describe(command.experiment, options, command.seed, batch)._asdict() | hardware.describe()
+    figures = benchmark.measure(
+        experiment.gan,
+        plain.gan,
+        data,
+        seed=command.seed,
+        lift_name=command.lift,
+        scan=command.scan,
+        steps=command.steps,
+        dtype="bfloat16" if options.get("precision") == "bfloat16" else "float32",
+    )
+    now = about | figures
+    for difference in comparison.differences(before, now) if before else []:
+        print(f"not the same as in {command.compare}: {difference}", file=sys.stderr)
+    print(comparison.table(now, before))
+    print(json.dumps(now, allow_nan=False))
+
+
+def run_sweep(command: Sweep, function: Callable, options: dict[str, Any]) -> None:
+    """`jaxgan sweep`."""
+    from jaxgan import population, summary, sweep
+
+    if command.steps < 1 or command.seeds < 1:
+        raise InputError("--steps and --seeds: expected at least 1")
+    numbers = {name for name, option in experiments.options(function).items() if option.annotation in (int, float)}
+    swept = {name: options[name] for name in options if name in numbers and len(options[name]) > 1}
+    fixed = {name: v[0] if name in numbers else v for name, v in options.items() if name not in swept}
+    sweep.use_all_cores(command.seeds * math.prod(map(len, swept.values())))
+    results = sweep.sweep(
+        function,
+        command.experiment,
+        fixed,
+        swept,
+        seeds=command.seeds,
+        steps=command.steps,
+        workdir=command.workdir,
+        wanted=wanted(command.measures),
+    )
+    print(summary.table(results["settings"], command.seeds, min(population.TAIL, command.steps)))
+    print(json.dumps(results, allow_nan=False))
 
 
 def trained(command: Sample | Evaluate) -> tuple[experiments.Experiment, run.Run, Any]:
@@ -147,10 +219,15 @@ def run_extractor(command: Extractor) -> None:
 def main() -> None:
     """Runs the command line; what the user gave wrong ends in one line and exit code 2, divergence in 3."""
     try:
+        startup.prepare()
         command, function, options = parse(sys.argv[1:])
         match command:
             case Train():
                 run_train(command, function, options)
+            case Benchmark():
+                run_benchmark(command, function, options)
+            case Sweep():
+                run_sweep(command, function, options)
             case Sample():
                 run_sample(command)
             case Evaluate():
@@ -164,5 +241,5 @@ def main() -> None:
         print(f"jaxgan: diverged at {error}", file=sys.stderr)
         sys.exit(3)
     except KeyboardInterrupt:
-        print("jaxgan: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("jaxgan: interrupted; train goes on from its last checkpoint, a sweep begins again", file=sys.stderr)
         sys.exit(130)

@@ -2,7 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
+import inspect
 import io
+import operator
 import pathlib
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -50,8 +53,10 @@ class Train:
     """Step to reach (generator updates since the start, not further ones)."""
     seed: int = 0
     """Seed of everything random: weights, latents, data order."""
-    lift: Literal["jit", "pmap", "mesh"] = "jit"
-    """jit: one device; pmap, mesh: every device, the batch split among them."""
+    lift: Literal["jit", "pmap", "mesh", "fsdp"] = "jit"
+    """jit: one device; pmap, mesh: every device, the batch split among them; fsdp: weights and optimisers as well."""
+    devices: int = 0
+    """Devices for the lift: a CPU is made to show so many; 0: those that there are."""
     checkpoint_every: int = 500
     """Steps between checkpoints; one is also written at the end."""
     log_every: int = 50
@@ -63,6 +68,46 @@ class Train:
     measures: tyro.conf.OmitArgPrefixes[Measures] = Measures()
     target: str = ""
     """Stop when a line of metrics fulfils this, e.g. 'evaluate/modes>=8'."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """Time the training of an experiment on this machine; the last line on standard output is one JSON object."""
+
+    experiment: tyro.conf.Positional[str]
+    """Python file with a function `experiment`; give it before --help to see its own options."""
+    steps: int = 250
+    """Steps to time, after the first chunk of steps, which is not timed."""
+    scan: int = 50
+    """Steps in a chunk, which the host starts with one call; `jaxgan train` takes --log-every of them."""
+    seed: int = 0
+    """Seed of everything random."""
+    lift: Literal["jit", "pmap", "mesh", "fsdp"] = "jit"
+    """As of `jaxgan train`."""
+    devices: int = 0
+    """As of `jaxgan train`."""
+    compare: Annotated[pathlib.Path | None, tyro.conf.arg(metavar="FILE.json")] = None
+    """File with the output of a benchmark before; the table then has its figures too, and their ratio to these."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Train every combination of seeds and listed options as one program, and measure them.
+
+    An option of the experiment that is a float takes a list, such as `--learning-rate 1e-4,2e-4`. The directory holds
+    results.json and a run directory for each member, which train, sample and evaluate take. Standard output is a
+    table, a row for each setting, and a last line that is one JSON object.
+    """
+
+    experiment: tyro.conf.Positional[str]
+    """Python file with a function `experiment`; give it before --help to see its own options."""
+    workdir: pathlib.Path
+    """Directory of the sweep, empty or not there."""
+    steps: int
+    """Steps of every member (generator updates)."""
+    seeds: int
+    """Number of seeds: 0, 1, ..."""
+    measures: tyro.conf.OmitArgPrefixes[Measures] = Measures()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,12 +155,45 @@ class Extractor:
     """Folder of the official .gz files to prepare the set from; empty: download them."""
 
 
-def option_fields(function: Callable) -> type:
-    """A dataclass of an experiment's options: names, types and defaults of its keywords, help of its docstring."""
+def as_declared(option: inspect.Parameter) -> inspect.Parameter:
+    """The option of an experiment, of the type and with the default of its function."""
+    return option
+
+
+def as_list(option: inspect.Parameter) -> inspect.Parameter:
+    """A number as a tuple of numbers, given with commas between them; any other option as it is declared."""
+    if option.annotation not in (int, float):
+        return option
+    spec = tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=option.annotation.__name__.upper() + (",..." if option.annotation is float else ""),
+        instance_from_str=lambda given: tuple(map(option.annotation, given[0].split(","))),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [",".join(map(str, value))],
+    )
+    numbers = Annotated[tuple[option.annotation, ...], spec]
+    return option.replace(annotation=numbers, default=(option.annotation(option.default),))
+
+
+# The commands that take an experiment's own options beside theirs, and how each reads one: as an option that may be
+# `option.replace(annotation=..., default=...)`, any type that tyro knows.
+OFFERING: dict[str, tuple[type, Callable[[inspect.Parameter], inspect.Parameter]]] = {
+    "train": (Train, as_declared),
+    "sweep": (Sweep, as_list),
+    "benchmark": (Benchmark, as_declared),
+}
+
+
+def option_fields(function: Callable, read: Callable[[inspect.Parameter], inspect.Parameter]) -> type:
+    """A dataclass of an experiment's options, each as `read` has it; their help is the function's docstring."""
     helps = {p.arg_name: p.description for p in docstring_parser.parse(function.__doc__ or "").params}
     fields = [
-        (name, Annotated[p.annotation, tyro.conf.arg(help=helps.get(name, ""))], dataclasses.field(default=p.default))
-        for name, p in experiments.options(function).items()
+        (
+            p.name,
+            Annotated[p.annotation, tyro.conf.arg(help=helps.get(p.name, ""))],
+            dataclasses.field(default=p.default),
+        )
+        for p in map(read, experiments.options(function).values())
     ]
     return dataclasses.make_dataclass("Options", fields, frozen=True)
 
@@ -137,26 +215,29 @@ def read_options(commands: Any, arguments: list[str]) -> Any:
         raise InputError(" ".join(filter(None, words))) from end
 
 
+def offering(name: str, function: Callable | None) -> Any:
+    """The subcommand of `OFFERING` for tyro: fields `run` and `experiment`, the latter empty without an experiment."""
+    command, read = OFFERING[name]
+    options = dataclasses.make_dataclass("Options", []) if function is None else option_fields(function, read)
+    fields = [("run", tyro.conf.OmitArgPrefixes[command]), ("experiment", tyro.conf.OmitArgPrefixes[options])]
+    whole = dataclasses.make_dataclass(command.__name__, fields, frozen=True)
+    return Annotated[whole, tyro.conf.subcommand(name, description=command.__doc__.splitlines()[0])]
+
+
 def parse(arguments: list[str]) -> tuple[Any, Callable | None, dict[str, Any]]:
-    """The command of a command line and, where it is to train, the experiment's function and options."""
+    """The command of a command line and, where it is one of `OFFERING`, the experiment's function and options."""
     # The experiment says which options there are, so it is loaded before they are read.
     path = next((a for a in arguments[1:] if a.endswith(".py")), None)
-    function = experiments.load(path) if arguments[:1] == ["train"] and path is not None else None
-    offered = dataclasses.make_dataclass("Options", [], frozen=True) if function is None else option_fields(function)
-
-    @dataclasses.dataclass(frozen=True)
-    class TrainWithOptions:
-        run: tyro.conf.OmitArgPrefixes[Train]
-        experiment: tyro.conf.OmitArgPrefixes[offered]
-
-    commands = (
-        Annotated[TrainWithOptions, tyro.conf.subcommand("train", description=Train.__doc__.splitlines()[0])]
-        | Annotated[Sample, tyro.conf.subcommand("sample")]
-        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-        | Annotated[Extractor, tyro.conf.subcommand("extractor")]
-    )
-    parsed = read_options(commands, arguments)
-    if isinstance(parsed, TrainWithOptions):
+    offers = bool(arguments) and arguments[0] in OFFERING
+    function = experiments.load(path) if offers and path is not None else None
+    commands = [offering(name, function) for name in OFFERING]
+    commands += [
+        Annotated[Sample, tyro.conf.subcommand("sample")],
+        Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
+        Annotated[Extractor, tyro.conf.subcommand("extractor")],
+    ]
+    parsed = read_options(functools.reduce(operator.or_, commands), arguments)
+    if offers:
         # Without an ending of .py the file was not looked for above; `load` says what is wrong with it.
         return parsed.run, function or experiments.load(parsed.run.experiment), dataclasses.asdict(parsed.experiment)
     return parsed, None, {}

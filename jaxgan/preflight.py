@@ -26,7 +26,7 @@ def prepare(
       options: all its options.
       workdir: the run directory, made where it is missing.
       seed: seed of everything random.
-      lift_name: `jit`, `pmap` or `mesh`.
+      lift_name: `jit`, `pmap`, `mesh` or `fsdp`.
 
     Returns:
       The configuration and the training data.

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Sharding
 
 from jaxgan import checkpoint, chunks, monitor, run
 from jaxgan.data import Data
@@ -97,13 +96,15 @@ def draw(experiment: Experiment, key: jax.Array, state: PyTree, batch: PyTree, c
     """
     size = jax.tree.leaves(batch)[0].shape[0]
     piece = jax.tree.map(lambda v: v[np.arange(PIECE) % size], batch)
+    # The step's number is whole on every device that the state lies on; so is the average that `fsdp` spreads, now.
+    state = state._replace(ema=jax.device_put(state.ema, state.step.sharding))
     sample = jax.jit(experiment.gan.sample)
     pieces = [jax.device_get(sample(jax.random.fold_in(key, i), state, piece)) for i in range(-(-count // PIECE))]
     return jax.tree.map(lambda *v: np.concatenate(v)[:count], *pieces)
 
 
-def restore(checkpoints: Any, experiment: Experiment, batch: PyTree, sharding: Sharding) -> tuple[PyTree, dict]:
-    """The newest state of a run, on the devices of a sharding, and its note.
+def restore(checkpoints: Any, experiment: Experiment, batch: PyTree, sharding: PyTree) -> tuple[PyTree, dict]:
+    """The newest state of a run, in a sharding (or one for each leaf), and its note.
 
     Raises:
       InputError: when there is no checkpoint, or it does not fit the experiment.
@@ -112,12 +113,16 @@ def restore(checkpoints: Any, experiment: Experiment, batch: PyTree, sharding: S
     if step is None:
         raise InputError(f"no checkpoint in {checkpoints.directory}: train first")
     template = jax.eval_shape(experiment.gan.init, jax.random.key(0), batch)
-    template = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=sharding), template)
+    template = jax.tree.map(
+        lambda v, where: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=where),
+        template,
+        jax.tree.broadcast(sharding, template),
+    )
     return checkpoint.restore(checkpoints, step, template)
 
 
 def start(
-    experiment: Experiment, config: run.Run, workdir: pathlib.Path, checkpoints: Any, key: jax.Array, sharding: Sharding
+    experiment: Experiment, config: run.Run, workdir: pathlib.Path, checkpoints: Any, key: jax.Array, sharding: PyTree
 ) -> tuple[PyTree, dict]:
     """The state that a run goes on from, and its note: the newest checkpoint's, or a new one."""
     batch = run.template_batch(config)
@@ -148,7 +153,7 @@ def train(
       data: the training data, from `preflight.prepare`.
       workdir: the run directory.
       steps: the step to reach; a run that is there does nothing.
-      lift_name: `jit`, `pmap` or `mesh`.
+      lift_name: `jit`, `pmap`, `mesh` or `fsdp`.
       schedule: when to log, sample, checkpoint and evaluate.
       wanted: what evaluations measure.
       target: ends the run early when a line of metrics fulfils it.
@@ -161,10 +166,11 @@ def train(
     k_init, k_step, k_show, k_evaluate = jax.random.split(jax.random.key(config.seed), 4)
     k_step = jax.device_put(k_step, where.whole)
     batch = run.template_batch(config)
+    sharding = chunks.state_sharding(where, lift_name, jax.eval_shape(experiment.gan.init, k_init, batch))
     evaluate = experiment.evaluate(wanted) if schedule.evaluate else None  # refuses before anything compiles
 
     with checkpoint.open_checkpoints(workdir / "checkpoints") as checkpoints:
-        begin, note = start(experiment, config, workdir, checkpoints, k_init, where.whole)
+        begin, note = start(experiment, config, workdir, checkpoints, k_init, sharding)
         first, sums, reached = int(begin.step), monitor.Sums(**note["sums"]), note["reached"]
         if first >= steps or (target is not None and reached == list(target)):
             print(f"{workdir} is at step {first}: nothing to do", file=sys.stderr)

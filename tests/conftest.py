@@ -14,6 +14,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Many tests run the same small game: what one of them compiled, the others load. Gone with the process.
 _compiled = tempfile.TemporaryDirectory()
 jax.config.update("jax_compilation_cache_dir", _compiled.name)
+os.environ["XDG_CACHE_HOME"] = _compiled.name  # what a command in a process of its own keeps is kept there too
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
