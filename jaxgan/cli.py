@@ -28,6 +28,16 @@ def wanted(measures: Measures) -> evaluation.Wanted:
     return evaluation.Wanted(measures.metrics, measures.samples, extractor)
 
 
+def check_seed(seed: int) -> None:
+    """Refuses what is no seed of everything random.
+
+    Raises:
+      InputError: when it is negative, or takes more than 32 bits.
+    """
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed {seed}: expected 0 to {2**32 - 1}")
+
+
 def made(command: Train | Benchmark, function: Callable, options: dict[str, Any]) -> experiments.Experiment:
     """The experiment with the options given, for the lift of the command.
 
@@ -52,8 +62,7 @@ def run_train(command: Train, function: Callable, options: dict[str, Any]) -> No
     schedule = train.Schedule(command.log_every, command.sample_every, command.checkpoint_every, command.evaluate_every)
     if min(schedule[:3]) < 1 or schedule.evaluate < 0 or command.steps < 1:
         raise InputError("--steps, --log-every, --sample-every and --checkpoint-every: expected at least 1")
-    if not 0 <= command.seed < 2**32:
-        raise InputError(f"--seed {command.seed}: expected 0 to {2**32 - 1}")
+    check_seed(command.seed)
     target = train.parse_target(command.target, schedule) if command.target else None
     if command.measures != Measures() and not schedule.evaluate:
         raise InputError("--metrics, --extractor and --samples are of evaluations: give --evaluate-every, in steps")
@@ -82,8 +91,7 @@ def run_benchmark(command: Benchmark, function: Callable, options: dict[str, Any
 
     if command.steps < 1 or command.scan < 1:
         raise InputError("--steps and --scan: expected at least 1")
-    if not 0 <= command.seed < 2**32:
-        raise InputError(f"--seed {command.seed}: expected 0 to {2**32 - 1}")
+    check_seed(command.seed)
     before = comparison.read(command.compare) if command.compare is not None else None
     startup.use_devices(command.devices, command.lift)
     experiment, plain = made(command, function, options), function(**options)
@@ -118,7 +126,7 @@ def run_sweep(command: Sweep, function: Callable, options: dict[str, Any]) -> No
     numbers = {name for name, option in experiments.options(function).items() if option.annotation in (int, float)}
     swept = {name: options[name] for name in options if name in numbers and len(options[name]) > 1}
     fixed = {name: v[0] if name in numbers else v for name, v in options.items() if name not in swept}
-    sweep.use_all_cores(command.seeds * math.prod(map(len, swept.values())))
+    startup.use_all_cores(command.seeds * math.prod(map(len, swept.values())))
     results = sweep.sweep(
         function,
         command.experiment,

@@ -14,13 +14,17 @@ import jax.numpy as jnp
 
 def describe() -> dict[str, str | int]:
     """Backend, kind of device, processor and cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "backend": jax.default_backend(),
         "device_kind": jax.devices()[0].device_kind,
         "cpu": processor(),
-        "cores": cores,
+        "cores": cores(),
     }
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def processor() -> str:

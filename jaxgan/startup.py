@@ -1,10 +1,11 @@
 """What is asked of jax before it starts its devices: flags of its compiler, a cache of programs, how many devices."""
 
+import contextlib
 import os
 
 import jax
 
-from jaxgan import cache
+from jaxgan import cache, hardware
 from jaxgan.errors import InputError
 
 # Flags of XLA that make a CPU faster, `--name=value`, where XLA_FLAGS does not name them. XLA ends the process on a
@@ -68,3 +69,11 @@ def use_devices(count: int, lift_name: str) -> None:
         os.environ[name] = ",".join(shown[:count])
     if jax.device_count() != count:
         raise InputError(f"--devices {count}: {jax.default_backend()} shows {jax.device_count()}: choose that number")
+
+
+def use_all_cores(most: int) -> None:
+    """Makes a CPU show a device for each of its cores, at most so many; what the user has said about it stays."""
+    if jax.config.jax_num_cpu_devices > 0 or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    with contextlib.suppress(RuntimeError):  # the experiment's file has used a device already
+        jax.config.update("jax_num_cpu_devices", min(most, hardware.cores()))

@@ -1,10 +1,8 @@
 """A sweep: every combination of some options with every seed, trained as one program and measured."""
 
-import contextlib
 import functools
 import itertools
 import json
-import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,15 +18,6 @@ from jaxgan.evaluation import Wanted
 from jaxgan.experiment import Experiment
 
 PyTree = Any
-
-
-def use_all_cores(count: int) -> None:
-    """Makes a CPU show a device for each of its cores, at most `count`; what the user has said about it stays."""
-    if jax.config.jax_num_cpu_devices > 0 or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
-        return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with contextlib.suppress(RuntimeError):  # the experiment's file has used a device already
-        jax.config.update("jax_num_cpu_devices", min(count, cores))
 
 
 def settings_of(swept: dict[str, Sequence[float]]) -> list[dict[str, float]]:

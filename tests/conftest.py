@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -30,3 +31,21 @@ def data_sets() -> pathlib.Path:
     if not folder or not pathlib.Path(folder, "mnist").is_dir():
         pytest.skip("TFDS_DATA_DIR does not name a folder with mnist/ in it")
     return pathlib.Path(folder)
+
+
+@pytest.fixture
+def jaxgan(monkeypatch, capsys):
+    """Runs a command line in this process: `(exit code, standard output, standard error)`."""
+    from jaxgan import cli
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["jaxgan", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call

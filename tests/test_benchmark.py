@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxgan import benchmark, chunks, cli, comparison, cost, hardware, lift, startup
+from jaxgan import benchmark, chunks, comparison, cost, hardware, lift, startup
 from jaxgan import experiment as experiments
 from jaxgan.errors import InputError
 
@@ -28,21 +28,6 @@ def ring(tmp_path_factory):
     command = [sys.executable, "-c", "from jaxgan.cli import main; main()", "benchmark", RING, *SMALL]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-
-
-@pytest.fixture
-def jaxgan(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["jaxgan", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import cli, features
+from jaxgan import features
 from jaxgan.evaluation import METRICS
 from jaxgan.features import classifier, recipe
 
@@ -19,23 +19,6 @@ RING, DIGITS, DCGAN, WGAN = (
     str(EXPERIMENTS / f"{name}.py") for name in ("ring", "digits", "mnist_dcgan", "mnist_wgan")
 )
 SMALL = ["--width", "16", "--batch-size", "16"]
-
-
-@pytest.fixture
-def jaxgan(monkeypatch, capsys):
-    """Runs a command line in this process: `(exit code, standard output, standard error)`."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["jaxgan", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ ARROWS = {
     "preflight": {"run", "data", "errors", "experiment"},
     "train": {"checkpoint", "chunks", "monitor", "run", "data", "errors", "evaluation", "experiment"},
     "population": {"chunks", "data", "gan", "lift"},
-    "startup": {"cache", "errors"},
+    "startup": {"cache", "errors", "hardware"},
     "hardware": set(),
     "cost": set(),
     "comparison": {"errors"},

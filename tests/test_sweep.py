@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxgan import checkpoint, chunks, cli, experiment, population, run, summary, train
+from jaxgan import checkpoint, chunks, experiment, population, run, summary, train
 from jaxgan.data import images, mixtures
 
 # Gradient descent, so that a factor in a gradient shows (Adam would hide it); `gamma` and `lr` may be swept.
@@ -71,23 +71,6 @@ def files(tmp_path_factory):
     for name, points in (("points", True), ("images", False)):
         (folder / f"{name}.py").write_text(GAME.replace("{points}", str(points)))
     return folder
-
-
-@pytest.fixture
-def jaxgan(monkeypatch, capsys):
-    """Runs a command line in this process: `(exit code, standard output, standard error)`."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["jaxgan", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 def restored(file, workdir):
