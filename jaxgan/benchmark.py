@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxgan import chunks, cost, hardware
+from jaxgan import chunks, cost, guard, hardware
 from jaxgan.data import Data
 from jaxgan.gan import GAN
 
@@ -126,7 +126,7 @@ def measure(
     Returns:
       Names of `comparison.FIGURES` and of the run to numbers, JSON's types all of them.
     """
-    where = chunks.machine(gan.step, lift_name)
+    where = chunks.machine(guard.finite(gan.step), lift_name)  # as in training
     k_init, k_step = jax.random.split(jax.random.key(seed))
     k_step = jax.device_put(k_step, where.whole)
     batch = jax.device_get(data.batch_at(seed, 0))

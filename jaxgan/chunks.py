@@ -1,5 +1,6 @@
 """Chunks of steps: where they run, how they are fed, and what comes of each."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -99,7 +100,15 @@ class Chunk(NamedTuple):
 
 
 def run(
-    where: Machine, load: Callable, key: jax.Array, state: PyTree, start: int, steps: int, end: Callable[[int], int]
+    where: Machine,
+    load: Callable,
+    key: jax.Array,
+    state: PyTree,
+    start: int,
+    steps: int,
+    end: Callable[[int], int],
+    *,
+    most_seconds: float = math.inf,
 ) -> Iterator[Chunk]:
     """Runs from one step to another; the host makes the next batches while the devices work on these.
 
@@ -110,21 +119,34 @@ def run(
       state: the state at `start`; given up.
       start: the step to start from.
       steps: the step to reach.
-      end: `step -> step`, where the chunk that starts at a step ends.
+      end: `step -> step`, where the chunk that starts at a step ends at the latest.
+      most_seconds: that a chunk of several steps may take, by the speed of the one before.
     """
+    speed = math.nan  # seconds a step
+
+    def stop_of(begin: int) -> int:
+        if math.isinf(most_seconds):
+            return end(begin)
+        # One step, as long as nobody knows how long it takes.
+        return min(end(begin), begin + (1 if math.isnan(speed) else max(1, int(most_seconds / speed))))
+
     with ThreadPoolExecutor(1) as feeder:
-        step, pending = start, feeder.submit(load, start, end(start) - start)
+        step, stop = start, stop_of(start)
+        pending = feeder.submit(load, step, stop - step)
         while step < steps:
             began = time.perf_counter()
             batches = pending.result()
             waited = time.perf_counter() - began
-            count, step = end(step) - step, end(step)
+            count, step = stop - step, stop
             with jax.transfer_guard("disallow"):
                 state, rows = where.chunk(key, state, batches, jax.device_put(np.int32(count), where.whole))
                 if step < steps:
-                    pending = feeder.submit(load, step, end(step) - step)
+                    stop = stop_of(step)
+                    pending = feeder.submit(load, step, stop - step)
                 rows = {name: values[:count] for name, values in jax.device_get(rows).items()}
-            yield Chunk(step, state, rows, time.perf_counter() - began, waited)
+            seconds = time.perf_counter() - began
+            speed = seconds / count
+            yield Chunk(step, state, rows, seconds, waited)
 
 
 def check_finite(rows: dict[str, np.ndarray], step: int, saved: int | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxgan import evaluation, features, run, startup
 from jaxgan import experiment as experiments
-from jaxgan.errors import DivergedError, InputError
+from jaxgan.errors import DamagedError, DivergedError, InputError, Stopped, UnwrittenError
 from jaxgan.options import Benchmark, Evaluate, Extractor, Measures, Sample, Sweep, Train, parse
 
 
@@ -55,32 +55,38 @@ def made(command: Train | Benchmark, function: Callable, options: dict[str, Any]
 
 def run_train(command: Train, function: Callable, options: dict[str, Any]) -> None:
     """`jaxgan train`."""
-    from jaxgan import preflight, train
+    from jaxgan import preflight, schedule, train
 
     startup.use_devices(command.devices, command.lift)
     experiment = made(command, function, options)
-    schedule = train.Schedule(command.log_every, command.sample_every, command.checkpoint_every, command.evaluate_every)
-    if min(schedule[:3]) < 1 or schedule.evaluate < 0 or command.steps < 1:
-        raise InputError("--steps, --log-every, --sample-every and --checkpoint-every: expected at least 1")
+    when = schedule.Schedule(command.log_every, command.sample_every, command.checkpoint_every, command.evaluate_every)
+    if min(when[:3], default=0) < 1 or when.evaluate < 0 or command.steps < 1 or command.most_skips < 1:
+        names = "--steps, --log-every, --sample-every, --checkpoint-every and --most-skips"
+        raise InputError(f"{names}: expected at least 1, and --evaluate-every at least 0")
     check_seed(command.seed)
-    target = train.parse_target(command.target, schedule) if command.target else None
-    if command.measures != Measures() and not schedule.evaluate:
+    target = schedule.parse_target(command.target, when) if command.target else None
+    best = schedule.parse_best(command.keep_best, when)
+    if command.measures != Measures() and not when.evaluate:
         raise InputError("--metrics, --extractor and --samples are of evaluations: give --evaluate-every, in steps")
     measured = wanted(command.measures)
-    config, data = preflight.prepare(
-        experiment, command.experiment, options, command.workdir, seed=command.seed, lift_name=command.lift
-    )
-    train.train(
-        experiment,
-        config,
-        data=data,
-        workdir=command.workdir,
-        steps=command.steps,
-        lift_name=command.lift,
-        schedule=schedule,
-        wanted=measured,
-        target=target,
-    )
+    run.check_writable(command.workdir)
+    with run.locked(command.workdir):
+        config, data = preflight.prepare(
+            experiment, command.experiment, options, command.workdir, seed=command.seed, lift_name=command.lift
+        )
+        train.train(
+            experiment,
+            config,
+            data=data,
+            workdir=command.workdir,
+            steps=command.steps,
+            lift_name=command.lift,
+            schedule=when,
+            wanted=measured,
+            target=target,
+            best=best,
+            most_skips=command.most_skips,
+        )
 
 
 def run_benchmark(command: Benchmark, function: Callable, options: dict[str, Any]) -> None:
@@ -146,7 +152,7 @@ def trained(command: Sample | Evaluate) -> tuple[experiments.Experiment, run.Run
     import jax
     from jax.sharding import SingleDeviceSharding
 
-    from jaxgan import checkpoint, train
+    from jaxgan import checkpoint, progress
 
     config = run.read(command.workdir)
     if config is None:
@@ -154,14 +160,19 @@ def trained(command: Sample | Evaluate) -> tuple[experiments.Experiment, run.Run
     if config.experiment != pathlib.Path(command.experiment).name:
         raise InputError(f"{command.workdir} holds a run of {config.experiment}, not of {command.experiment}")
     function = experiments.load(command.experiment)
-    unknown = config.options.keys() - experiments.options(function).keys()
-    if unknown:
-        raise InputError(f"{command.experiment} has no option {sorted(unknown)}, which the run was made with")
+    run.check_options(command.experiment, config, experiments.options(function))
     experiment = function(**config.options)
-    batch = run.template_batch(config)
-    with checkpoint.open_checkpoints(command.workdir / "checkpoints") as checkpoints:
-        state, _ = train.restore(checkpoints, experiment, batch, SingleDeviceSharding(jax.devices()[0]))
-    return experiment, config, state
+    folder, place = command.workdir / "checkpoints", SingleDeviceSharding(jax.devices()[0])
+    if command.best:
+        step = checkpoint.best_step(folder)
+        if step is None:
+            raise InputError(f"{command.workdir} has no best checkpoint: train with --keep-best")
+        found = checkpoint.restore(folder, step, progress.template(experiment, config, place))
+    else:
+        found = progress.newest(experiment, config, command.workdir, place)
+    if found is None:
+        raise InputError(f"no checkpoint in {folder}: train first")
+    return experiment, config, found.state
 
 
 def run_sample(command: Sample) -> None:
@@ -169,7 +180,7 @@ def run_sample(command: Sample) -> None:
     import jax
     import numpy as np
 
-    from jaxgan import render, train
+    from jaxgan import render, report
 
     if command.out.suffix not in (".png", ".npy") or command.count < 1:
         raise InputError(
@@ -177,7 +188,7 @@ def run_sample(command: Sample) -> None:
         )
     experiment, config, state = trained(command)
     key, batch = jax.random.key(command.seed), run.template_batch(config)
-    samples = train.draw(experiment, key, state, batch, command.count)
+    samples = report.draw(experiment, key, state, batch, command.count)
     try:
         if command.out.suffix == ".npy":
             np.save(command.out, samples)
@@ -192,12 +203,12 @@ def run_evaluate(command: Evaluate) -> None:
     """`jaxgan evaluate`."""
     import jax
 
-    from jaxgan import train
+    from jaxgan import report
 
     measured = wanted(command.measures)
     experiment, config, state = trained(command)
     key, batch = jax.random.key(command.seed), run.template_batch(config)
-    figures = experiment.evaluate(measured)(functools.partial(train.draw, experiment, key, state, batch))
+    figures = experiment.evaluate(measured)(functools.partial(report.draw, experiment, key, state, batch))
     about = {
         "experiment": config.experiment,
         "train_seed": config.seed,
@@ -225,7 +236,11 @@ def run_extractor(command: Extractor) -> None:
 
 
 def main() -> None:
-    """Runs the command line; what the user gave wrong ends in one line and exit code 2, divergence in 3."""
+    """Runs the command line; one line and an exit code tell how it ended.
+
+    0: done; 2: what was given cannot be used; 3: training left the finite numbers; 4: a checkpoint could not be
+    written; 128 and a signal's number: it ended the command, a run after everything was saved.
+    """
     try:
         startup.prepare()
         command, function, options = parse(sys.argv[1:])
@@ -242,12 +257,17 @@ def main() -> None:
                 run_evaluate(command)
             case Extractor():
                 run_extractor(command)
-    except InputError as error:
+    except (InputError, DamagedError) as error:
         print(f"jaxgan: {error}", file=sys.stderr)
         sys.exit(2)
     except DivergedError as error:
         print(f"jaxgan: diverged at {error}", file=sys.stderr)
         sys.exit(3)
+    except UnwrittenError as error:
+        print(f"jaxgan: {error}; make room, and the same command goes on", file=sys.stderr)
+        sys.exit(4)
+    except Stopped as stopped:
+        sys.exit(128 + stopped.signal)
     except KeyboardInterrupt:
         print("jaxgan: interrupted; train goes on from its last checkpoint, a sweep begins again", file=sys.stderr)
         sys.exit(130)

@@ -1,4 +1,6 @@
-"""The errors that mean "what you gave, or what it led to, is wrong", not "the program is"."""
+"""The errors that mean "what you gave, or what it led to, is wrong", not "the program is"; each ends the command line
+with one line and an exit code of its own.
+"""
 
 
 class InputError(ValueError):
@@ -10,3 +12,23 @@ class InputError(ValueError):
 
 class DivergedError(ArithmeticError):
     """Training left the finite numbers; the last checkpoint is from before. The command line exits with 3."""
+
+
+class UnwrittenError(OSError):
+    """A checkpoint could not be written; those before it are whole. The command line exits with 4."""
+
+
+class DamagedError(ValueError):
+    """A checkpoint is not what was saved. Who restores takes an older one."""
+
+
+class Stopped(BaseException):  # noqa: N818 - no error, and like KeyboardInterrupt nothing that `except Exception` catches
+    """A signal ended a run, which is saved. The command line exits with 128 and the signal's number.
+
+    Attributes:
+      signal: its number.
+    """
+
+    def __init__(self, signal: int):
+        super().__init__(signal)
+        self.signal = signal

@@ -1,22 +1,40 @@
-"""What a run tells: `metrics.jsonl`, TensorBoard, pictures, and a line or a progress bar for whoever watches."""
+"""What a run tells: `metrics.jsonl`, TensorBoard, pictures, and a line or a progress bar for whoever watches.
 
+What cannot be written is told once, and does not end the run: its state is in the checkpoints, not here.
+"""
+
+import contextlib
 import dataclasses
+import errno
 import json
+import os
 import pathlib
 import sys
-from typing import Any, NamedTuple, TextIO
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from jaxgan import render
+from jaxgan.events import Events, open_events
+
+LINE_BYTES = 2**20
+"""Longest line of metrics that is read."""
 
 
 class Sums(NamedTuple):
-    """Sums of metrics since the last line, in float64; they go into checkpoints, so that a resumed run loses none."""
+    """Sums of metrics since the last line, in float64; they go into checkpoints, so that a resumed run loses none.
+
+    Attributes:
+      totals: sum of each metric over the steps that were taken.
+      count: number of these.
+      skipped: number of those that were not.
+    """
 
     totals: dict[str, float]
     count: int
+    skipped: int = 0
 
     def add(self, rows: dict[str, np.ndarray]) -> "Sums":
         """With the metrics of further steps, each `[steps]`."""
@@ -24,11 +42,16 @@ class Sums(NamedTuple):
         for name, values in rows.items():
             for value in values.tolist():  # one by one: how the steps were cut into chunks must not change a bit
                 totals[name] = totals.get(name, 0.0) + value
-        return Sums(totals, self.count + len(next(iter(rows.values()))))
+        return Sums(totals, self.count + len(next(iter(rows.values()))), self.skipped)
+
+    def skip(self, count: int) -> "Sums":
+        """With further steps that were not taken."""
+        return self._replace(skipped=self.skipped + count)
 
     def means(self) -> dict[str, float]:
-        """The means over the steps."""
-        return {name: total / self.count for name, total in self.totals.items()}
+        """The means over the steps that were taken, and the number of the others, where there are any."""
+        means = {name: total / self.count for name, total in self.totals.items()}
+        return means | ({"skipped_steps": self.skipped} if self.skipped else {})
 
 
 class Timing(NamedTuple):
@@ -43,29 +66,79 @@ class Timing(NamedTuple):
         return Timing(self.steps + steps, self.seconds + seconds, self.waited + waited)
 
     def figures(self, batch_size: int) -> dict[str, float]:
-        """Examples per second, and seconds waited."""
+        """Examples per second, and seconds waited; nothing of no steps."""
+        if not self.steps:
+            return {}
         return {
             "examples_per_second": self.steps * batch_size / self.seconds,
             "input_wait_seconds": self.waited,
         }
 
 
-def open_monitor(workdir: pathlib.Path, start: int, steps: int) -> "Monitor":
-    """Opens a run's records to go on after step `start`; a killed run's lines of later steps are dropped."""
-    from tensorboardX import SummaryWriter
-
-    path, partial = workdir / "metrics.jsonl", workdir / "metrics.jsonl.partial"
-    before = path.read_text().splitlines(keepends=True) if path.exists() else []
-    # The last line of a killed run may be cut short; whole lines end in a newline.
-    kept = [line for line in before if line.endswith("\n") and json.loads(line)["step"] <= start]
-    partial.write_text("".join(kept))
-    partial.replace(path)
-    samples = workdir / "samples"
-    samples.mkdir(exist_ok=True)
+@contextlib.contextmanager
+def open_monitor(workdir: pathlib.Path, start: int, steps: int) -> Iterator["Monitor"]:
+    """A run's records, to go on after step `start`; a killed run's lines of later steps are dropped."""
     # A bar for a person at a terminal; lines that a log can hold elsewhere.
     bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True) if sys.stderr.isatty() else None
-    events = SummaryWriter(str(workdir), purge_step=start + 1)
-    return Monitor(steps, samples, path.open("a", buffering=1), events, bar)
+    monitor = Monitor(steps, workdir / "samples", {}, bar)
+    opening = {
+        "metrics.jsonl": lambda: monitor.open.update(lines=_reopen(workdir / "metrics.jsonl", start)),
+        "TensorBoard's events": lambda: monitor.open.update(events=open_events(str(workdir), start + 1)),
+        "samples": lambda: monitor.samples.mkdir(exist_ok=True),
+    }
+    try:
+        for name, open_ in opening.items():
+            with monitor.spared(name):
+                open_()
+        yield monitor
+    finally:
+        if bar is not None:
+            bar.close()
+        for file in monitor.open.values():
+            with monitor.spared("the last of a file"):
+                file.close()
+
+
+def _reopen(path: pathlib.Path, start: int) -> BinaryIO:
+    """The file of lines with those of steps up to `start`; where it had others that are no lines, it is also kept."""
+    partial, bad = path.with_name(f"{path.name}.partial"), 0
+    with partial.open("wb") as kept:
+        if path.exists():
+            with path.open("rb") as before:
+                while line := before.readline(LINE_BYTES):
+                    step = _step_of(line)
+                    if step is not None and step <= start:
+                        kept.write(line)
+                    # The last line of a killed run may be cut short; whole lines end in a newline.
+                    bad += step is None and line.endswith(b"\n")
+    if bad:
+        damaged = path.with_name(f"{path.name}.damaged")
+        path.replace(damaged)
+        print(f"{path} has {bad} lines that are none of a run's, left out; {damaged} is it as it was", file=sys.stderr)
+    partial.replace(path)
+    return path.open("ab", buffering=0)
+
+
+def _step_of(line: bytes) -> int | None:
+    """The step of a line of metrics, or None where it is not one, or not whole."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return step if isinstance(step, int) and line.endswith(b"\n") else None
+
+
+def line_of(workdir: pathlib.Path, step: int) -> dict[str, Any]:
+    """A run's line of a step, without the step; `{}` where it has none."""
+    path = workdir / "metrics.jsonl"
+    if path.exists():
+        with path.open("rb") as lines:
+            while line := lines.readline(LINE_BYTES):
+                if _step_of(line) == step:
+                    values = json.loads(line)
+                    del values["step"]
+                    return values
+    return {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,16 +148,26 @@ class Monitor:
     Attributes:
       steps: the step the run goes to.
       samples: folder of the pictures.
-      lines: the open `metrics.jsonl`.
-      events: TensorBoard's writer.
+      open: the files that could be opened, `lines` (metrics.jsonl) and `events` (TensorBoard's).
       bar: progress bar, or None.
+      told: what has been told that cannot be written.
     """
 
     steps: int
     samples: pathlib.Path
-    lines: TextIO
-    events: Any
+    open: dict[str, BinaryIO | Events]
     bar: tqdm | None
+    told: set[str] = dataclasses.field(default_factory=set)
+
+    @contextlib.contextmanager
+    def spared(self, what: str) -> Iterator[None]:
+        """Tells, once, what the system did not let this write."""
+        try:
+            yield
+        except OSError as error:
+            if what not in self.told:
+                self.told.add(what)
+                self.say(f"{what} cannot be written ({error.strerror}); training goes on without")
 
     def say(self, text: str) -> None:
         """A line to whoever watches, on standard error."""
@@ -92,25 +175,33 @@ class Monitor:
 
     def line(self, step: int, values: dict[str, Any]) -> None:
         """One line of `metrics.jsonl`, and its numbers to TensorBoard."""
-        self.lines.write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self.events.add_scalar(name, value, step)
+        text = json.dumps({"step": step, **values}, allow_nan=False) + "\n"
+        if "lines" in self.open:
+            with self.spared("metrics.jsonl"):
+                _append(self.open["lines"], text.encode())
+        self._event(lambda events: events.scalars(step, values))
+
+    def flush(self) -> None:
+        """Puts the lines on the disk: a checkpoint that follows is not to be ahead of them."""
+        if "lines" in self.open:
+            with self.spared("metrics.jsonl"):
+                os.fsync(self.open["lines"].fileno())
 
     def status(self, step: int, values: dict[str, float]) -> None:
         """How the run stands, in one line."""
-        shown = {
-            "D": values["discriminator/loss"],
-            "G": values["generator/loss"],
-            "D(real)": values["discriminator/real_accuracy"],
-            "D(fake)": values["discriminator/fake_accuracy"],
+        names = {
+            "D": "discriminator/loss",
+            "G": "generator/loss",
+            "D(real)": "discriminator/real_accuracy",
+            "D(fake)": "discriminator/fake_accuracy",
         }
-        text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
-        rate = values["examples_per_second"]
+        text = [f"{short} {values[name]:.3f}" for short, name in names.items() if name in values]
+        text += [f"{values['examples_per_second']:.0f} examples/s"] if "examples_per_second" in values else []
+        text += [f"{values['skipped_steps']} steps skipped"] if "skipped_steps" in values else []
         if self.bar is not None:
-            self.bar.set_postfix_str(f"{text}  {rate:.0f} examples/s")
+            self.bar.set_postfix_str("  ".join(text))
         else:
-            self.say(f"step {step}/{self.steps}  {text}  {rate:.0f} examples/s")
+            self.say("  ".join([f"step {step}/{self.steps}", *text]))
 
     def advance(self, count: int) -> None:
         """Moves the progress bar by some steps."""
@@ -118,15 +209,35 @@ class Monitor:
             self.bar.update(count)
 
     def picture(self, name: str, step: int, picture: np.ndarray) -> None:
-        """`samples/<name>.png`, and the same to TensorBoard."""
-        (self.samples / f"{name}.png").write_bytes(render.png(picture))
-        self.events.add_image("samples" if name.isdigit() else name, picture, step, dataformats="HWC")
+        """`samples/<name>.png`, whole or not at all, and the same to TensorBoard."""
+        with self.spared("samples"):
+            partial = self.samples / f"{name}.png.partial"
+            partial.write_bytes(render.png(picture))
+            partial.replace(self.samples / f"{name}.png")
+        self._event(lambda events: events.picture(step, "samples" if name.isdigit() else name, picture))
 
-    def __enter__(self) -> "Monitor":
-        return self
+    def _event(self, write: Callable[[Events], None]) -> None:
+        """Writes to TensorBoard's file, while there is one: after half an event nothing more of it could be read."""
+        if "events" in self.open:
+            with self.spared("TensorBoard's events"):
+                try:
+                    write(self.open["events"])
+                except OSError:
+                    with contextlib.suppress(OSError):
+                        self.open.pop("events").close()
+                    raise
 
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-        self.lines.close()
-        self.events.close()
+
+def _append(file: BinaryIO, line: bytes) -> None:
+    """Writes a line whole, or nothing of it.
+
+    Raises:
+      OSError: when it could not be written.
+    """
+    size = os.fstat(file.fileno()).st_size
+    try:
+        if file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        file.truncate(size)
+        raise

@@ -68,6 +68,10 @@ class Train:
     measures: tyro.conf.OmitArgPrefixes[Measures] = Measures()
     target: str = ""
     """Stop when a line of metrics fulfils this, e.g. 'evaluate/modes>=8'."""
+    keep_best: Annotated[tuple[str, Literal["min", "max"]] | None, tyro.conf.arg(metavar="NAME min|max")] = None
+    """Keep the checkpoint of the best evaluation beside the newest ones, e.g. evaluate/frechet_pixels min."""
+    most_skips: int = 10
+    """Steps in a row that may leave the finite numbers, none of which is taken, before the run ends."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +128,8 @@ class Sample:
     """Number of samples."""
     seed: int = 0
     """Seed of the latents; the first samples are the same for any count."""
+    best: bool = False
+    """Take the best checkpoint, of `jaxgan train --keep-best`, and not the newest."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +142,8 @@ class Evaluate:
     """Run directory."""
     seed: int = 0
     """Seed of the latents."""
+    best: bool = False
+    """As of `jaxgan sample`."""
     measures: tyro.conf.OmitArgPrefixes[Measures] = Measures()
 
 

@@ -1,13 +1,20 @@
 """A run directory: what was run, written before the first step and compared when it is resumed."""
 
+import contextlib
 import importlib.metadata
+import inspect
 import json
+import math
 import os
 import pathlib
 import platform
+import socket
 import sys
-from typing import Any, NamedTuple
+import time
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
+import filelock
 import jax
 import numpy as np
 
@@ -16,6 +23,10 @@ from jaxgan import experiment as experiments
 from jaxgan.errors import InputError
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+CONFIG_BYTES = 2**20
+"""Size of the largest `config.json` that is read."""
+BATCH_BYTES = 2**34
+"""Size of the largest batch that a `config.json` may tell of."""
 
 
 class Run(NamedTuple):
@@ -65,21 +76,71 @@ def check_writable(workdir: pathlib.Path) -> None:
         ) from error
 
 
+@contextlib.contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes from training in a directory; the system ends a lock with the process that holds it.
+
+    Raises:
+      InputError: when another process holds it; it names that process.
+    """
+    lock, holder = filelock.FileLock(workdir / "lock", timeout=0), workdir / "lock.json"
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        try:
+            who = "process {pid} on {host} since {since}".format(**json.loads(holder.read_text()))
+        except (OSError, ValueError, LookupError, TypeError):
+            who = "another process"
+        raise InputError(f"--workdir {workdir} is in use by {who}: wait for its end, or use another") from None
+    try:
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without its holder's name
+            holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}) + "\n")
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            holder.unlink()
+        lock.release()
+
+
 def read(workdir: pathlib.Path) -> Run | None:
     """The run of a directory, or None where there is none.
 
     Raises:
-      InputError: when its `config.json` is not one.
+      InputError: when its `config.json` is not one, or something of the run is a link to elsewhere.
     """
     path = workdir / "config.json"
+    for part in (*(workdir.iterdir() if workdir.is_dir() else ()), *workdir.glob("samples/*")):
+        if part.is_symlink():
+            raise InputError(f"{part} is a symbolic link: a run directory holds its files itself, move them there")
     if not path.exists():
         return None
     try:
-        return Run(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
+        if path.stat().st_size > CONFIG_BYTES:
+            raise ValueError(f"it has {path.stat().st_size} bytes")
+        found = Run(**json.loads(path.read_text()))
+        _check_kinds(found)
+        template_batch(found)
+    except (OSError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        why = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{path} is not a run's configuration ({error}): restore it, or use another --workdir"
+            f"{path} is not a run's configuration ({why}): restore it, or use another --workdir"
         ) from error
+    return found
+
+
+def _check_kinds(found: Run) -> None:
+    """Refuses a configuration whose parts are not of their kinds.
+
+    Raises:
+      TypeError: names the first.
+    """
+    kinds = {"experiment": str, "digest": str, "options": dict, "seed": int, "batch": dict, "versions": dict}
+    for name, kind in kinds.items():
+        if type(getattr(found, name)) is not kind:
+            raise TypeError(f"{name} is no {kind.__name__}")
+    if not 0 <= found.seed < 2**32:
+        raise TypeError(f"its seed is {found.seed}")
 
 
 def write(workdir: pathlib.Path, run: Run) -> None:
@@ -114,7 +175,32 @@ def check_same(workdir: pathlib.Path, before: Run, now: Run) -> None:
         print(f"{now.experiment} has changed since {workdir} was begun", file=sys.stderr)
 
 
+def check_options(path: str, found: Run, offered: dict[str, inspect.Parameter]) -> None:
+    """Refuses a run's options that an experiment does not offer, or not of their types.
+
+    Raises:
+      InputError: names the first.
+    """
+    for name, value in found.options.items():
+        if name not in offered:
+            raise InputError(f"{path} has no option {name!r}, which the run was made with: use the file of the run")
+        kind = offered[name].annotation
+        kinds = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}.get(kind)
+        allowed = get_args(kind) if get_origin(kind) is Literal else (value,)
+        if (kinds is not None and type(value) not in kinds) or value not in allowed:
+            raise InputError(f"config.json has {value!r} for option {name}, expected {kind}: restore the file")
+
+
 def template_batch(run: Run) -> Any:
     """A batch of zeros of the run's shapes and dtypes, for code that needs no more than these."""
     is_leaf = lambda v: isinstance(v, dict) and v.keys() == {"shape", "dtype"}  # noqa: E731
-    return jax.tree.map(lambda v: np.zeros(v["shape"], v["dtype"]), run.batch, is_leaf=is_leaf)
+
+    def zeros(leaf):
+        if not all(type(length) is int and length > 0 for length in leaf["shape"]):
+            raise ValueError(f"a batch of the shape {leaf['shape']}")
+        dtype = np.dtype(leaf["dtype"])
+        if not jax.dtypes.issubdtype(dtype, np.generic) or math.prod(leaf["shape"]) * dtype.itemsize > BATCH_BYTES:
+            raise ValueError(f"a batch of {dtype}{leaf['shape']}")
+        return np.zeros(leaf["shape"], dtype)
+
+    return jax.tree.map(zeros, run.batch, is_leaf=is_leaf)

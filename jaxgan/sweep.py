@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import checkpoint, population, preflight, run, summary, train
+from jaxgan import checkpoint, monitor, population, preflight, progress, report, run, summary
 from jaxgan.data import Data
 from jaxgan.errors import InputError
 from jaxgan.evaluation import Wanted
@@ -143,7 +143,7 @@ def sweep(
         experiment = experiments[settings.index(member.setting)]
         state = jax.device_put(outcome.state, jax.devices()[0])
         # The key of `jaxgan evaluate`, where no other seed is given.
-        figures = evaluate(functools.partial(train.draw, experiment, jax.random.key(0), state, batch))
+        figures = evaluate(functools.partial(report.draw, experiment, jax.random.key(0), state, batch))
         return about | {"diverged": None, "metrics": outcome.metrics, "figures": figures}
 
     rows = [told(*pair) for pair in zip(members, outcomes, strict=True)]
@@ -166,4 +166,4 @@ def _write(workdir: pathlib.Path, config: run.Run, outcome: population.Outcome, 
     run.write(workdir, config)
     if outcome.diverged is None:
         with checkpoint.open_checkpoints(workdir / "checkpoints") as checkpoints:
-            checkpoint.save(checkpoints, steps, outcome.state, {"sums": {"totals": {}, "count": 0}, "reached": None})
+            progress.save(checkpoints, config, outcome.state, progress.Progress(monitor.Sums({}, 0), 0, None))

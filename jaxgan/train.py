@@ -1,136 +1,140 @@
 """The host loop: feed, log, sample, checkpoint, resume."""
 
-import functools
 import pathlib
-import re
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxgan import checkpoint, chunks, monitor, run
+from jaxgan import checkpoint, chunks, guard, monitor, progress, report, run, signals
 from jaxgan.data import Data
-from jaxgan.errors import InputError
+from jaxgan.errors import DivergedError, Stopped
 from jaxgan.evaluation import Wanted
 from jaxgan.experiment import Experiment
+from jaxgan.progress import Progress
+from jaxgan.schedule import Best, Schedule, Target
 
 PyTree = Any
-PIECE = 64
-"""Number of samples that are drawn at a time."""
-EVALUATE = "evaluate/"
-"""What the names of an evaluation's figures begin with, in a line of metrics."""
+CHUNK_SECONDS = 5.0
+"""Longest that the devices work on several steps in one go: a signal waits no longer."""
+MOST_SKIPS = 10
+"""Steps in a row that may leave the finite numbers before a run ends."""
 
 
-class Schedule(NamedTuple):
-    """When the host does what, in steps; 0 is never.
+class Loop(NamedTuple):
+    """What stays as it is from one chunk of steps to the next.
 
     Attributes:
-      log: a line of metrics.
-      sample: a picture of samples.
-      checkpoint: a checkpoint; one is also written at the end.
-      evaluate: the experiment's own figures.
+      experiment: the game.
+      config: what is run.
+      batch: zeros of a batch's shapes.
+      examples: in a batch.
+      keys: of the latents of pictures and of evaluations.
+      schedule: when to do what.
+      evaluate: measures samples, or None.
+      target: ends the run, or None.
+      best: which checkpoint to keep, or None.
+      checkpoints: where they are written.
+      watch: the run's records.
+      wish: whether a signal has come.
     """
 
-    log: int = 50
-    sample: int = 500
-    checkpoint: int = 500
-    evaluate: int = 0
-
-    def next_event(self, step: int, last: int) -> int:
-        """The first step after `step` at which there is something to do, at the latest `last`."""
-        return min([last, *((step // every + 1) * every for every in self if every)])
-
-
-class Target(NamedTuple):
-    """A condition that ends a run: `name <= value` or `name >= value`."""
-
-    name: str
-    at_most: bool
-    value: float
-
-    def reached(self, values: dict[str, Any]) -> bool:
-        """Whether a line of metrics fulfils the condition; a line without such metrics does not.
-
-        Raises:
-          InputError: when the line has metrics of this kind, but not this one.
-        """
-        kind = EVALUATE if self.name.startswith(EVALUATE) else "discriminator/"
-        if not any(name.startswith(kind) for name in values):
-            return False
-        if self.name not in values:
-            raise InputError(f"--target names {self.name}: there are {', '.join(sorted(values))}")
-        value = values[self.name]
-        if value is None:  # a figure that has no value here, such as the divergence where no sample is good
-            return False
-        return value <= self.value if self.at_most else value >= self.value
+    experiment: Experiment
+    config: run.Run
+    batch: PyTree
+    examples: int
+    keys: list[jax.Array]
+    schedule: Schedule
+    evaluate: Callable | None
+    target: Target | None
+    best: Best | None
+    checkpoints: checkpoint.Checkpoints
+    watch: monitor.Monitor
+    wish: signals.Wish
 
 
-def parse_target(text: str, schedule: Schedule) -> Target:
-    """A `Target` from text such as `evaluate/modes>=8`.
+class Now(NamedTuple):
+    """What changes.
 
-    Raises:
-      InputError: when it is not of that form, or names a figure of evaluations and there are none.
+    Attributes:
+      progress: what goes into checkpoints.
+      timing: since the last line.
+      saved: step of the newest checkpoint.
     """
-    match = re.fullmatch(r"\s*([\w/-]+)\s*(<=|>=)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*", text)
-    if not match:
-        raise InputError(f"--target {text!r}: expected NAME<=VALUE or NAME>=VALUE, such as 'evaluate/modes>=8'")
-    if match[1].startswith(EVALUATE) and not schedule.evaluate:
-        raise InputError(f"--target {text!r} needs evaluations: give --evaluate-every, in steps")
-    return Target(match[1], match[2] == "<=", float(match[3]))
+
+    progress: Progress
+    timing: monitor.Timing
+    saved: int
 
 
-def draw(experiment: Experiment, key: jax.Array, state: PyTree, batch: PyTree, count: int) -> PyTree:
-    """Samples from a state, on the host; the first ones do not depend on how many are drawn.
+def save(loop: Loop, state: PyTree, now: Now) -> Now:
+    """Writes a checkpoint, where there is none of this step."""
+    step = int(state.step)
+    if now.saved == step:
+        return now
+    loop.watch.flush()
+    progress.save(loop.checkpoints, loop.config, state, now.progress)
+    return now._replace(saved=step)
 
-    Args:
-      experiment: whose samples.
-      key: of the latents.
-      state: a `GANState`.
-      batch: any batch; its conditioning is repeated.
-      count: how many.
+
+def conclude(loop: Loop, state: PyTree, now: Now, last: bool) -> tuple[Now, bool]:
+    """Saves and tells what is due after a step.
 
     Returns:
-      Arrays `[count, ...]`.
-    """
-    size = jax.tree.leaves(batch)[0].shape[0]
-    piece = jax.tree.map(lambda v: v[np.arange(PIECE) % size], batch)
-    # The step's number is whole on every device that the state lies on; so is the average that `fsdp` spreads, now.
-    state = state._replace(ema=jax.device_put(state.ema, state.step.sharding))
-    sample = jax.jit(experiment.gan.sample)
-    pieces = [jax.device_get(sample(jax.random.fold_in(key, i), state, piece)) for i in range(-(-count // PIECE))]
-    return jax.tree.map(lambda *v: np.concatenate(v)[:count], *pieces)
-
-
-def restore(checkpoints: Any, experiment: Experiment, batch: PyTree, sharding: PyTree) -> tuple[PyTree, dict]:
-    """The newest state of a run, in a sharding (or one for each leaf), and its note.
+      What has changed, and whether the target is reached.
 
     Raises:
-      InputError: when there is no checkpoint, or it does not fit the experiment.
+      Stopped: when a signal has come; the state is saved, and what is not told yet is told when the run goes on.
     """
-    step = checkpoints.latest_step()
-    if step is None:
-        raise InputError(f"no checkpoint in {checkpoints.directory}: train first")
-    template = jax.eval_shape(experiment.gan.init, jax.random.key(0), batch)
-    template = jax.tree.map(
-        lambda v, where: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=where),
-        template,
-        jax.tree.broadcast(sharding, template),
+    step, due = int(state.step), loop.schedule.due(int(state.step), last)
+    # While steps are not taken the state stays, and copies of it are not to take the place of older ones.
+    if (due.checkpoint and (last or not now.progress.skips)) or loop.wish.received:
+        now = save(loop, state, now)
+    means = now.progress.sums.means() | now.timing.figures(loop.examples)
+    try:
+        with loop.wish.interrupts():
+            values = report.tell(loop.watch, loop.experiment, loop.keys, state, loop.batch, due, means, loop.evaluate)
+    except Stopped:
+        save(loop, state, now)
+        raise
+    after = now.progress.told(step, values, loop.best)
+    reached = loop.target is not None and loop.target.reached(values)
+    if reached or after.best != now.progress.best:
+        # As before the line, as every checkpoint: who goes on from it finds the line in the file.
+        now = save(loop, state, now._replace(progress=now.progress._replace(best=after.best)))
+    if reached:
+        loop.watch.say(f"step {step}: the target is reached, {loop.target.name} is {values[loop.target.name]}")
+    return now._replace(progress=after, timing=monitor.Timing(0, 0.0, 0.0) if due.log else now.timing), reached
+
+
+def count(loop: Loop, done: chunks.Chunk, now: Now, most_skips: int, again: Callable) -> Now:
+    """Adds the metrics of a chunk of steps.
+
+    Raises:
+      DivergedError: when so many steps in a row were not taken; says why.
+    """
+    rows, number = guard.taken(done.rows), len(done.rows[guard.SKIPPED])
+    before = now.progress
+    skips, at = guard.in_a_row(before.skips, done.rows, most_skips)
+    if at is not None:
+        step = done.step - number + at + 1
+        why = again(done.state, step)
+        raise DivergedError(
+            f"step {step}, the last of {skips} in a row not taken: {why}; {progress.kept(loop.checkpoints)}"
+        )
+    taken = len(rows["generator/loss"])
+    if taken < number:
+        loop.watch.say(
+            f"step {done.step}: {number - taken} of the last {number} steps left the finite numbers, not taken"
+        )
+    loop.watch.advance(number)
+    sums = before.sums.add(rows).skip(number - taken)
+    return now._replace(
+        progress=before._replace(sums=sums, skips=skips), timing=now.timing.add(number, done.seconds, done.waited)
     )
-    return checkpoint.restore(checkpoints, step, template)
-
-
-def start(
-    experiment: Experiment, config: run.Run, workdir: pathlib.Path, checkpoints: Any, key: jax.Array, sharding: PyTree
-) -> tuple[PyTree, dict]:
-    """The state that a run goes on from, and its note: the newest checkpoint's, or a new one."""
-    batch = run.template_batch(config)
-    if checkpoints.latest_step() is not None:
-        return restore(checkpoints, experiment, batch, sharding)
-    run.write(workdir, config)
-    state = jax.jit(experiment.gan.init, out_shardings=sharding)(key, batch)
-    return state, {"sums": monitor.Sums({}, 0)._asdict(), "reached": None}
 
 
 def train(
@@ -144,6 +148,8 @@ def train(
     schedule: Schedule,
     wanted: Wanted = Wanted(),  # noqa: B008 - a NamedTuple of constants
     target: Target | None = None,
+    best: Best | None = None,
+    most_skips: int = MOST_SKIPS,
 ) -> None:
     """Trains to a step, from where the run directory stands; `preflight.prepare` comes before.
 
@@ -157,60 +163,82 @@ def train(
       schedule: when to log, sample, checkpoint and evaluate.
       wanted: what evaluations measure.
       target: ends the run early when a line of metrics fulfils it.
+      best: which checkpoint to keep beside the newest ones.
+      most_skips: steps in a row that may leave the finite numbers before the run ends; none of them is taken.
 
     Raises:
       InputError: when the checkpoint does not fit, or what is wanted cannot be measured.
-      DivergedError: when a metric is no longer finite.
+      DivergedError: when so many steps in a row were not taken.
+      UnwrittenError: when a checkpoint cannot be written.
+      Stopped: when a signal has ended the run; it is saved.
     """
-    where = chunks.machine(experiment.gan.step, lift_name)
-    k_init, k_step, k_show, k_evaluate = jax.random.split(jax.random.key(config.seed), 4)
+    where = chunks.machine(guard.finite(experiment.gan.step), lift_name)
+    k_init, k_step, *keys = jax.random.split(jax.random.key(config.seed), 4)
     k_step = jax.device_put(k_step, where.whole)
     batch = run.template_batch(config)
     sharding = chunks.state_sharding(where, lift_name, jax.eval_shape(experiment.gan.init, k_init, batch))
     evaluate = experiment.evaluate(wanted) if schedule.evaluate else None  # refuses before anything compiles
+    length = chunks.chunk_length(batch, schedule.log)
+    load = chunks.loader(data, config.seed, length, where)
+
+    def again(state, step):
+        """Why a step was not taken, by the step without the guard."""
+        batches, plain = load(step - 1, 1), chunks.machine(experiment.gan.step, lift_name)
+        state = state._replace(step=jax.device_put(np.int32(step - 1), state.step.sharding))
+        return guard.why(batches, *plain.chunk(k_step, state, batches, jax.device_put(np.int32(1), where.whole)))
 
     with checkpoint.open_checkpoints(workdir / "checkpoints") as checkpoints:
-        begin, note = start(experiment, config, workdir, checkpoints, k_init, sharding)
-        first, sums, reached = int(begin.step), monitor.Sums(**note["sums"]), note["reached"]
-        if first >= steps or (target is not None and reached == list(target)):
+        state, standing = progress.start(experiment, config, workdir, k_init, sharding)
+        first = int(state.step)
+        values = monitor.line_of(workdir, first)
+        # A signal may have come while the last step was being told: then the rest of it is told now.
+        told = first == 0 or report.was_told(workdir, first, schedule.due(first, first >= steps), values)
+        if told and (first >= steps or (target is not None and target.reached(values))):
             print(f"{workdir} is at step {first}: nothing to do", file=sys.stderr)
             return
-        with monitor.open_monitor(workdir, first, steps) as watch:
+        records = monitor.open_monitor(workdir, first if told else first - 1, steps)
+        with records as watch, signals.listening() as wish:
             watch.say(f"step {first} of {steps} on {where.whole.num_devices} {jax.default_backend()} device(s)")
-            if first == 0:
-                real = jax.device_get(data.batch_at(config.seed, 0)["x"])
-                watch.picture("real", 0, experiment.picture(real[: experiment.picture_count]))
-            length = chunks.chunk_length(batch, schedule.log)
-            load = chunks.loader(data, config.seed, length, where)
-            began = time.perf_counter()
-            # No step is done: this compiles, so that no measured chunk has to.
-            begin, _ = where.chunk(k_step, begin, load(first, 1), jax.device_put(np.int32(0), where.whole))
-            watch.say(f"compiled in {time.perf_counter() - began:.1f} s")
+            loop = Loop(
+                experiment,
+                config,
+                batch,
+                data.batch_size,
+                keys,
+                schedule,
+                evaluate,
+                target,
+                best,
+                checkpoints,
+                watch,
+                wish,
+            )
+            now = Now(standing.told(first, values, best) if told else standing, monitor.Timing(0, 0.0, 0.0), first)
+            try:
+                with wish.interrupts():
+                    if first == 0:
+                        real = jax.device_get(data.batch_at(config.seed, 0)["x"])
+                        watch.picture("real", 0, experiment.picture(real[: experiment.picture_count]))
+                    began = time.perf_counter()
+                    # No step is done: this compiles, so that no measured chunk has to.
+                    state, _ = where.chunk(k_step, state, load(first, 1), jax.device_put(np.int32(0), where.whole))
+                    watch.say(f"compiled in {time.perf_counter() - began:.1f} s")
+                if not told:
+                    now, reached = conclude(loop, state, now, first >= steps)
+                    if reached or first >= steps:
+                        return
 
-            def end(step):
-                return min(step + length, schedule.next_event(step, steps))
+                def end(step):
+                    return min(step + length, schedule.next_event(step, steps))
 
-            timing = monitor.Timing(0, 0.0, 0.0)
-            for step, state, rows, seconds, waited in chunks.run(where, load, k_step, begin, first, steps, end):
-                chunks.check_finite(rows, step, checkpoints.latest_step())
-                sums, timing, values = sums.add(rows), timing.add(len(rows["generator/loss"]), seconds, waited), {}
-                watch.advance(len(rows["generator/loss"]))
-                if step % schedule.log == 0:
-                    values = sums.means() | timing.figures(data.batch_size)
-                    sums, timing = monitor.Sums({}, 0), monitor.Timing(0, 0.0, 0.0)
-                    watch.status(step, values)
-                if schedule.evaluate and step % schedule.evaluate == 0:
-                    figures = evaluate(functools.partial(draw, experiment, k_evaluate, state, batch))
-                    values |= {EVALUATE + name: value for name, value in figures.items()}
-                if values:
-                    watch.line(step, values)
-                reached = target if target is not None and target.reached(values) else None
-                last = step == steps or reached is not None
-                if last or step % schedule.sample == 0:
-                    samples = draw(experiment, k_show, state, batch, experiment.picture_count)
-                    watch.picture(f"{step:07d}", step, experiment.picture(samples))
-                if last or step % schedule.checkpoint == 0:
-                    checkpoint.save(checkpoints, step, state, {"sums": sums._asdict(), "reached": reached})
-                if reached is not None:
-                    watch.say(f"step {step}: the target is reached, {target.name} is {values[target.name]}")
-                    return
+                parts = chunks.run(where, load, k_step, state, first, steps, end, most_seconds=CHUNK_SECONDS)
+                for done in parts:
+                    now = count(loop, done, now, most_skips, again)
+                    now, reached = conclude(loop, done.state, now, done.step == steps)
+                    if reached:
+                        return
+            except Stopped as stopped:
+                watch.say(f"{signals.name(stopped.signal)}: the run is saved, the same command goes on")
+                raise
+            finally:
+                checkpoints.wait()  # while a second signal still has to be one to end this

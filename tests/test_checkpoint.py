@@ -1,7 +1,6 @@
 """Checkpoints: what comes back is what was saved, to the last bit, or an error that names what is wrong."""
 
 import collections
-import gc
 import shutil
 
 import jax
@@ -12,8 +11,8 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from jaxgan import checkpoint, lift
-from jaxgan.checkpoint import KEEP, open_checkpoints, restore, save
-from jaxgan.errors import InputError
+from jaxgan.checkpoint import KEEP, open_checkpoints, restore, restore_newest, save, steps
+from jaxgan.errors import DamagedError, InputError, UnwrittenError
 from jaxgan.players import GANState, Player
 
 NOTE = {"sums": {"totals": {"generator/loss": 0.1, "discriminator/loss": 1 / 3}, "count": 3}, "reached": None}
@@ -66,9 +65,9 @@ def saved(tmp_path_factory):
 
 def test_round_trip_to_the_last_bit(saved):
     state = make_state()
-    with open_checkpoints(saved) as checkpoints:
-        assert checkpoints.latest_step() == 7
-        restored, note = restore(checkpoints, 7, template(state))
+    assert steps(saved) == [7]
+    step, restored, note = restore(saved, 7, template(state))
+    assert step == 7
     assert same(restored, state)
     assert not same(restored, make_state(seed=1))
     assert note == NOTE
@@ -82,8 +81,7 @@ def test_numbers_that_only_look_equal_come_back_as_they_were(tmp_path):
     state = jax.tree.map(jnp.asarray, state)
     with open_checkpoints(tmp_path) as checkpoints:
         save(checkpoints, 0, state, {})
-        checkpoints.wait_until_finished()
-        restored, note = restore(checkpoints, 0, template(state))
+    _, restored, note = restore(tmp_path, 0, template(state))
     assert same(restored, state) and note == {}
 
 
@@ -124,21 +122,17 @@ def test_another_architecture_is_refused_by_the_name_of_its_leaf(small, change, 
     directory, fitting = small
     place = SingleDeviceSharding(jax.devices()[0])
     wanted = change(fitting, lambda shape, dtype: jax.ShapeDtypeStruct(shape, dtype, sharding=place))
-    with open_checkpoints(directory) as checkpoints:
-        with pytest.raises(InputError, match=f"checkpoint 3 does not fit this architecture: {message}"):
-            restore(checkpoints, 3, wanted)
-        restore(checkpoints, 3, fitting)  # and the right one still can
+    with pytest.raises(InputError, match=f"checkpoint 3 does not fit this architecture: {message}"):
+        restore(directory, 3, wanted)
+    restore(directory, 3, fitting)  # and the right one still can
 
 
 def outcome(directory, state):
-    """What became of a checkpoint: its error, or whether state and note are what they were."""
+    """What became of a checkpoint: that it is refused as damaged, or whether state and note are what they were."""
     try:
-        with open_checkpoints(directory) as checkpoints:
-            restored, note = restore(checkpoints, 7, template(state))
-    except InputError as error:
-        return "refused" if "is damaged" in str(error) else "misfit"
-    except Exception:  # Orbax and TensorStore have many
-        return "error"
+        _, restored, note = restore(directory, 7, template(state))
+    except DamagedError:
+        return "refused"
     return "whole" if same(restored, state) and note == NOTE else "wrong"
 
 
@@ -158,19 +152,6 @@ def flip(at, bit):
     return change
 
 
-@pytest.fixture
-def unfinished_reads():
-    """A reader that fails leaves its other reads unfinished: they end here, and not in another test."""
-    yield
-    gc.collect()
-
-
-def damages(test):
-    """Marks a test that reads damaged checkpoints: what Python says of unfinished reads is not the test's."""
-    return pytest.mark.filterwarnings("ignore")(pytest.mark.usefixtures("unfinished_reads")(test))
-
-
-@damages
 def test_a_flipped_bit_is_never_silent(saved, tmp_path):
     """In every file of the state; most in the arrays' own, whose bits no checksum of TensorStore's covers."""
     state = make_state()
@@ -186,12 +167,9 @@ def test_a_flipped_bit_is_never_silent(saved, tmp_path):
             outcomes[outcome(damaged(saved, file, flip(at, i % 8), tmp_path / "damaged"), state)] += 1
         seen[str(file)] = outcomes
     assert not [file for file, outcomes in seen.items() if outcomes["wrong"]], seen
-    found = sum(seen.values(), collections.Counter())
-    assert found["refused"] > 3, seen  # by the digests
-    assert found["error"] > 3, seen  # by Orbax
+    assert seen[str(largest.relative_to(saved))]["refused"] == 12, seen
 
 
-@damages
 def test_a_cut_or_lost_file_is_never_silent(saved, tmp_path):
     state = make_state()
     for path in (saved / "7").rglob("*"):
@@ -200,7 +178,6 @@ def test_a_cut_or_lost_file_is_never_silent(saved, tmp_path):
             assert outcome(damaged(saved, file, lambda c: c[: len(c) // 2], tmp_path / "cut"), state) != "wrong", file
 
 
-@damages
 @pytest.mark.parametrize("old, new", [(b"0.1", b"0.2"), (b'"count": 3', b'"count": 2')])
 def test_a_changed_note_is_never_silent(saved, tmp_path, old, new):
     """The note holds sums that go into `metrics.jsonl`: they are part of what a resumed run must have right."""
@@ -217,12 +194,10 @@ def test_an_existing_step_is_not_written_again(tmp_path):
     one, other = {"x": jnp.zeros(3)}, {"x": jnp.ones(3)}
     with open_checkpoints(tmp_path) as checkpoints:
         save(checkpoints, 5, one, {"n": 1})
-        with pytest.raises(Exception, match="5"):
-            save(checkpoints, 5, other, {"n": 2})
-        with pytest.raises(RuntimeError, match="checkpoint 4 was not written: 5 is there already"):
-            save(checkpoints, 4, other, {"n": 2})
-        checkpoints.wait_until_finished()
-        restored, note = restore(checkpoints, 5, template(one))
+        for step in (5, 4):
+            with pytest.raises(RuntimeError, match=f"checkpoint {step} was not written: 5 is there already"):
+                save(checkpoints, step, other, {"n": 2})
+    _, restored, note = restore(tmp_path, 5, template(one))
     assert same(restored, one) and note == {"n": 1}
 
 
@@ -232,9 +207,8 @@ def test_only_the_newest_are_kept(tmp_path):
             save(checkpoints, step, {"x": jnp.full(3, step)}, {"step": step})
     newest = [10 * i for i in range(3, KEEP + 3)]
     assert sorted(int(path.name) for path in tmp_path.iterdir()) == newest
-    with open_checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.all_steps() == newest
-        restored, note = restore(checkpoints, newest[0], template({"x": jnp.zeros(3, jnp.int32)}))
+    assert steps(tmp_path) == newest
+    _, restored, note = restore(tmp_path, newest[0], template({"x": jnp.zeros(3, jnp.int32)}))
     assert (restored["x"] == newest[0]).all() and note == {"step": newest[0]}
 
 
@@ -246,8 +220,7 @@ def test_on_one_device_and_on_eight(before, after, tmp_path):
     state = make_state()
     with open_checkpoints(tmp_path) as checkpoints:
         save(checkpoints, 1, jax.device_put(state, place[before]), NOTE)
-    with open_checkpoints(tmp_path) as checkpoints:
-        restored, note = restore(checkpoints, 1, template(state, place[after]))
+    _, restored, note = restore(tmp_path, 1, template(state, place[after]))
     assert same(restored, state) and note == NOTE
     for leaf in jax.tree.leaves(restored):
         assert leaf.sharding.is_equivalent_to(place[after], leaf.ndim)
@@ -262,9 +235,97 @@ def test_a_state_may_be_given_up_while_it_is_written(tmp_path):
         save(checkpoints, 1, state, {})
         for _ in range(5):
             state = advance(state)
-    with open_checkpoints(tmp_path) as checkpoints:
-        restored, _ = restore(checkpoints, 1, template(state))
+    _, restored, _ = restore(tmp_path, 1, template(state))
     np.testing.assert_array_equal(restored["x"], np.arange(100_000.0))
+
+
+def test_the_best_is_kept_beside_the_newest(tmp_path):
+    with open_checkpoints(tmp_path) as checkpoints:
+        for step in range(8):
+            save(checkpoints, step, {"x": jnp.full(3, step)}, {}, best=2 if step < 6 else 6)
+            checkpoints.wait()
+            there = steps(tmp_path)
+            assert step in there and (2 in there or not 2 <= step < 6) and (6 in there or step < 6)
+            assert len(there) <= KEEP + 1
+    assert checkpoint.best_step(tmp_path) == 6
+
+
+def write_three(directory):
+    """Checkpoints 1, 2, 3 of different states."""
+    with open_checkpoints(directory) as checkpoints:
+        for step in (1, 2, 3):
+            save(checkpoints, step, {"x": jnp.full(5, float(step))}, {"n": step})
+    return template({"x": jnp.zeros(5)})
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(tmp_path, capsys):
+    wanted = write_three(tmp_path)
+    for step in (3, 2):
+        (tmp_path / str(step) / "record" / "metadata").write_text("{}")
+        found = restore_newest(tmp_path, wanted, set_aside=step == 2)
+        assert found.step == step - 1 and (found.state["x"] == step - 1).all() and found.note == {"n": step - 1}
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3 and all("is damaged" in line and "an older one is taken" in line for line in said)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2.damaged", "3.damaged"]
+    (tmp_path / "1" / "record" / "metadata").unlink()
+    with pytest.raises(InputError, match="no checkpoint in .* can be used"):
+        restore_newest(tmp_path, wanted, set_aside=True)
+    with pytest.raises(InputError, match="no checkpoint in .* can be used, 3 damaged"):
+        restore_newest(tmp_path, wanted, set_aside=True)
+    assert restore_newest(tmp_path / "nowhere", wanted, set_aside=True) is None
+
+
+def test_what_is_no_checkpoint_is_let_be_and_what_a_kill_left_is_removed(tmp_path):
+    wanted = write_three(tmp_path)
+    (tmp_path / "200").write_text("a file")
+    (tmp_path / "007").mkdir()
+    (tmp_path / "4.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / "0.removed").mkdir()
+    with open_checkpoints(tmp_path):
+        assert restore_newest(tmp_path, wanted, set_aside=True).step == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["007", "1", "2", "200", "3"]
+
+
+def test_a_link_in_a_checkpoint_is_refused(tmp_path):
+    wanted = write_three(tmp_path / "run")
+    metadata = tmp_path / "run" / "3" / "record" / "metadata"
+    metadata.replace(tmp_path / "elsewhere")
+    metadata.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DamagedError, match="3/record/metadata is a symbolic link"):
+        restore(tmp_path / "run", 3, wanted)
+
+
+def test_metadata_too_large_to_be_any_is_not_read(tmp_path):
+    wanted = write_three(tmp_path)
+    with (tmp_path / "3" / "state" / "_METADATA").open("r+b") as file:
+        file.truncate(2**40)  # no bytes on the disk
+    with pytest.raises(DamagedError, match="3/state/_METADATA has 1099511627776 bytes"):
+        restore(tmp_path, 3, wanted)
+
+
+def test_an_error_of_writing_is_told_where_the_next_one_begins_or_at_the_end(tmp_path, monkeypatch):
+    """Orbax writes in the background; a failure there must not be lost, not even in the last checkpoint of all."""
+    wanted = write_three(tmp_path)
+
+    def fail(directory):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_seal", fail)
+    with pytest.raises(UnwrittenError, match="the disk is full.*newest that is whole is step 3"):
+        with open_checkpoints(tmp_path) as checkpoints:
+            save(checkpoints, 4, {"x": jnp.zeros(5)}, {})
+    with pytest.raises(UnwrittenError, match="the disk is full"):
+        with open_checkpoints(tmp_path) as checkpoints:
+            save(checkpoints, 4, {"x": jnp.zeros(5)}, {})
+            save(checkpoints, 5, {"x": jnp.zeros(5)}, {})
+    assert restore_newest(tmp_path, wanted, set_aside=True).step == 3
+
+
+def test_every_checkpoint_can_be_examined_without_its_experiment(saved, tmp_path):
+    assert checkpoint.examine(saved, 7) == "sound"
+    record = (saved / "7" / "record" / "metadata").relative_to(saved)
+    changed = damaged(saved, record, lambda c: c.replace(b"12", b"13", 1), tmp_path / "changed")
+    assert checkpoint.examine(changed, 7) == "checkpoint 7 is damaged: 7/record/metadata is not what was written"
 
 
 def test_no_code_is_in_a_checkpoint(saved):

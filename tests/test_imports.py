@@ -38,18 +38,25 @@ ARROWS = {
     "options": {"errors", "evaluation", "experiment"},
     "run": {"experiment", "errors"},
     "checkpoint": {"errors"},
-    "monitor": {"render"},
+    "signals": {"errors"},
+    "guard": set(),
+    "events": set(),
+    "monitor": {"events", "render"},
+    "schedule": {"errors"},
+    "report": {"experiment", "monitor", "schedule"},
+    "progress": {"checkpoint", "errors", "experiment", "guard", "monitor", "run", "schedule"},
     "chunks": {"lift", "data", "errors"},
     "preflight": {"run", "data", "errors", "experiment"},
-    "train": {"checkpoint", "chunks", "monitor", "run", "data", "errors", "evaluation", "experiment"},
+    "train": {"checkpoint", "chunks", "guard", "monitor", "progress", "report", "run", "schedule", "signals"}
+    | {"data", "errors", "evaluation", "experiment"},
     "population": {"chunks", "data", "gan", "lift"},
     "startup": {"cache", "errors", "hardware"},
     "hardware": set(),
     "cost": set(),
     "comparison": {"errors"},
-    "benchmark": {"chunks", "cost", "data", "gan", "hardware"},
+    "benchmark": {"chunks", "cost", "data", "gan", "guard", "hardware"},
     "summary": set(),
-    "sweep": {"checkpoint", "population", "preflight", "run", "summary", "train"}
+    "sweep": {"checkpoint", "monitor", "population", "preflight", "progress", "report", "run", "summary"}
     | {"data", "errors", "evaluation", "experiment"},
 }
 ARROWS["cli"] = set(ARROWS)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import checkpoint, chunks, cli, experiment, lift, preflight, run, train
+from jaxgan import chunks, cli, experiment, lift, preflight, progress, report, run
 
 RING = pathlib.Path(__file__).parent.parent / "experiments" / "ring.py"
 DEVICES = 8
@@ -33,11 +33,10 @@ def lines_of(workdir):
 def state_of(workdir, lift_name):
     """The newest state of a run, where a training with that lift would have it."""
     game = experiment.load(str(RING))(**OPTIONS)
-    batch = run.template_batch(run.read(workdir))
+    config = run.read(workdir)
     where = chunks.machine(game.gan.step, lift_name)
-    shapes = jax.eval_shape(game.gan.init, jax.random.key(0), batch)
-    with checkpoint.open_checkpoints(workdir / "checkpoints") as checkpoints:
-        return train.restore(checkpoints, game, batch, chunks.state_sharding(where, lift_name, shapes))[0]
+    shapes = jax.eval_shape(game.gan.init, jax.random.key(0), run.template_batch(config))
+    return progress.newest(game, config, workdir, chunks.state_sharding(where, lift_name, shapes)).state
 
 
 def test_a_run_of_spread_states_is_the_run_of_one_device(tmp_path, monkeypatch):
@@ -85,10 +84,10 @@ def test_samples_of_a_spread_state_are_those_of_a_whole_one(lift_name):
     game = experiment.load(str(RING))(**OPTIONS)
     batch = game.data().batch_at(0, 0)
     state = jax.jit(game.gan.init)(jax.random.key(0), batch)
-    expected = game.gan.sample(jax.random.fold_in(jax.random.key(1), 0), state, {"x": np.zeros((train.PIECE, 2))})
+    expected = game.gan.sample(jax.random.fold_in(jax.random.key(1), 0), state, {"x": np.zeros((report.PIECE, 2))})
     where = chunks.machine(game.gan.step, lift_name)
     placed = jax.device_put(state, chunks.state_sharding(where, lift_name, state))
-    samples = train.draw(game, jax.random.key(1), placed, batch, train.PIECE)
+    samples = report.draw(game, jax.random.key(1), placed, batch, report.PIECE)
     np.testing.assert_allclose(samples, expected, rtol=0, atol=1e-5)
     spread = {leaf.shape for leaf in jax.tree.leaves(placed) if not leaf.sharding.is_fully_replicated}
     assert spread == ({(256, 256)} if lift_name == "fsdp" else set()) and lift.LEAST <= 256 * 256

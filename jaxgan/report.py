@@ -1,0 +1,86 @@
+"""What a run tells of a state: samples, pictures, evaluations, a line of metrics."""
+
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgan.experiment import Experiment
+from jaxgan.monitor import Monitor
+from jaxgan.schedule import EVALUATE, Schedule
+
+PyTree = Any
+PIECE = 64
+"""Number of samples that are drawn at a time."""
+
+
+def draw(experiment: Experiment, key: jax.Array, state: PyTree, batch: PyTree, count: int) -> PyTree:
+    """Samples from a state, on the host; the first ones do not depend on how many are drawn.
+
+    Args:
+      experiment: whose samples.
+      key: of the latents.
+      state: a `GANState`.
+      batch: any batch; its conditioning is repeated.
+      count: how many.
+
+    Returns:
+      Arrays `[count, ...]`.
+    """
+    size = jax.tree.leaves(batch)[0].shape[0]
+    piece = jax.tree.map(lambda v: v[np.arange(PIECE) % size], batch)
+    # The step's number is whole on every device that the state lies on; so is the average that `fsdp` spreads, now.
+    state = state._replace(ema=jax.device_put(state.ema, state.step.sharding))
+    sample = jax.jit(experiment.gan.sample)
+    pieces = [jax.device_get(sample(jax.random.fold_in(key, i), state, piece)) for i in range(-(-count // PIECE))]
+    return jax.tree.map(lambda *v: np.concatenate(v)[:count], *pieces)
+
+
+def tell(
+    watch: Monitor,
+    experiment: Experiment,
+    keys: tuple[jax.Array, jax.Array],
+    state: PyTree,
+    batch: PyTree,
+    due: Schedule,
+    means: dict[str, Any],
+    evaluate: Callable | None,
+) -> dict[str, Any]:
+    """Writes what is due after a step: a line of metrics, with the figures of an evaluation, and a picture.
+
+    Args:
+      watch: the run's records.
+      experiment: whose samples.
+      keys: of the latents of pictures and of evaluations.
+      state: a `GANState`.
+      batch: any batch.
+      due: 1 for what is.
+      means: of metrics, for the line.
+      evaluate: of the experiment, or None where nothing is to be evaluated.
+
+    Returns:
+      The values of the line; none where there is no line.
+    """
+    step, values = int(state.step), {}
+    if due.log:
+        values |= means
+        watch.status(step, values)
+    if due.evaluate:
+        figures = evaluate(functools.partial(draw, experiment, keys[1], state, batch))
+        values |= {EVALUATE + name: value for name, value in figures.items()}
+    if values:
+        watch.line(step, values)
+    if due.sample:
+        samples = draw(experiment, keys[0], state, batch, experiment.picture_count)
+        watch.picture(f"{step:07d}", step, experiment.picture(samples))
+    return values
+
+
+def was_told(workdir: pathlib.Path, step: int, due: Schedule, values: dict[str, Any]) -> bool:
+    """Whether a run that stopped at a step had told all that was due there; `values` is its line of that step."""
+    kinds = {"generator/": due.log, EVALUATE: due.evaluate}
+    line = all(any(name.startswith(kind) for name in values) for kind, wanted in kinds.items() if wanted)
+    return line and (not due.sample or (workdir / "samples" / f"{step:07d}.png").exists())
