@@ -11,7 +11,7 @@ from typing import Any
 from jaxgan import evaluation, features, run, startup
 from jaxgan import experiment as experiments
 from jaxgan.errors import DamagedError, DivergedError, InputError, Stopped, UnwrittenError
-from jaxgan.options import Benchmark, Evaluate, Extractor, Measures, Sample, Sweep, Train, parse
+from jaxgan.options import Benchmark, Doctor, Evaluate, Extractor, Measures, Sample, Sweep, Train, parse
 
 
 def wanted(measures: Measures) -> evaluation.Wanted:
@@ -235,6 +235,19 @@ def run_extractor(command: Extractor) -> None:
     print(json.dumps({"extractor": str(command.out), "digest": digest} | trained.about))
 
 
+def run_doctor(command: Doctor) -> None:
+    """`jaxgan doctor`."""
+    from jaxgan import doctor
+
+    startup.use_devices(command.devices, "mesh")
+    bad = 0
+    for finding in doctor.examine(command.workdir, command.data_dir):
+        print(doctor.told(finding), flush=True)
+        bad += finding.verdict == "bad"
+    if bad:
+        raise InputError(f"{bad} of these will not do")
+
+
 def main() -> None:
     """Runs the command line; one line and an exit code tell how it ended.
 
@@ -257,6 +270,8 @@ def main() -> None:
                 run_evaluate(command)
             case Extractor():
                 run_extractor(command)
+            case Doctor():
+                run_doctor(command)
     except (InputError, DamagedError) as error:
         print(f"jaxgan: {error}", file=sys.stderr)
         sys.exit(2)

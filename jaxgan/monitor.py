@@ -141,6 +141,17 @@ def line_of(workdir: pathlib.Path, step: int) -> dict[str, Any]:
     return {}
 
 
+def count_lines(workdir: pathlib.Path) -> tuple[int, int]:
+    """Number of a run's lines of metrics, and of other lines between them."""
+    path, good, bad = workdir / "metrics.jsonl", 0, 0
+    if path.exists():
+        with path.open("rb") as lines:
+            while line := lines.readline(LINE_BYTES):
+                known = _step_of(line) is not None
+                good, bad = good + known, bad + (not known and line.endswith(b"\n"))
+    return good, bad
+
+
 @dataclasses.dataclass(frozen=True)
 class Monitor:
     """Writes a run's lines and pictures; `open_monitor` makes one.

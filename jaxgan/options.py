@@ -163,6 +163,21 @@ class Extractor:
     """Folder of the official .gz files to prepare the set from; empty: download them."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Doctor:
+    """Look at this machine and at a run directory: versions, devices, disk, data, and the state of every checkpoint.
+
+    A line for each finding; the exit code is 0 where none is bad, else 2.
+    """
+
+    workdir: pathlib.Path | None = None
+    """Run directory to look at, or where one would be."""
+    data_dir: str = ""
+    """Where prepared tensorflow-datasets sets lie; empty: $TFDS_DATA_DIR or their usual place."""
+    devices: int = 0
+    """As of `jaxgan train`."""
+
+
 def as_declared(option: inspect.Parameter) -> inspect.Parameter:
     """The option of an experiment, of the type and with the default of its function."""
     return option
@@ -243,6 +258,7 @@ def parse(arguments: list[str]) -> tuple[Any, Callable | None, dict[str, Any]]:
         Annotated[Sample, tyro.conf.subcommand("sample")],
         Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
         Annotated[Extractor, tyro.conf.subcommand("extractor")],
+        Annotated[Doctor, tyro.conf.subcommand("doctor")],
     ]
     parsed = read_options(functools.reduce(operator.or_, commands), arguments)
     if offers:

@@ -83,24 +83,43 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     Raises:
       InputError: when another process holds it; it names that process.
     """
-    lock, holder = filelock.FileLock(workdir / "lock", timeout=0), workdir / "lock.json"
+    lock = filelock.FileLock(workdir / "lock", timeout=0)
     try:
         lock.acquire()
     except filelock.Timeout:
-        try:
-            who = "process {pid} on {host} since {since}".format(**json.loads(holder.read_text()))
-        except (OSError, ValueError, LookupError, TypeError):
-            who = "another process"
-        raise InputError(f"--workdir {workdir} is in use by {who}: wait for its end, or use another") from None
+        raise InputError(
+            f"--workdir {workdir} is in use by {_holder(workdir)}: wait for its end, or use another"
+        ) from None
+    about = workdir / "lock.json"
     try:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         with contextlib.suppress(OSError):  # a full disk: the lock holds without its holder's name
-            holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}) + "\n")
+            about.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}) + "\n")
         yield
     finally:
         with contextlib.suppress(OSError):
-            holder.unlink()
+            about.unlink()
         lock.release()
+
+
+def holder(workdir: pathlib.Path) -> str | None:
+    """Who trains in a directory, in words; None where nobody does."""
+    if not (workdir / "lock").exists():
+        return None
+    try:
+        with filelock.FileLock(workdir / "lock", timeout=0):
+            return None
+    except filelock.Timeout:
+        return _holder(workdir)
+
+
+def _holder(workdir: pathlib.Path) -> str:
+    try:
+        with (workdir / "lock.json").open() as file:
+            who = "process {pid} on {host} since {since}".format(**json.loads(file.read(1000)))
+        return " ".join(who.split())
+    except (OSError, ValueError, LookupError, TypeError):
+        return "another process"
 
 
 def read(workdir: pathlib.Path) -> Run | None:

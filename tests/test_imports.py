@@ -55,6 +55,7 @@ ARROWS = {
     "cost": set(),
     "comparison": {"errors"},
     "benchmark": {"chunks", "cost", "data", "gan", "guard", "hardware"},
+    "doctor": {"cache", "checkpoint", "errors", "hardware", "lift", "monitor", "run"},
     "summary": set(),
     "sweep": {"checkpoint", "monitor", "population", "preflight", "progress", "report", "run", "summary"}
     | {"data", "errors", "evaluation", "experiment"},
