@@ -5,6 +5,7 @@ unasked in `test_experiments.py`, that convolutions in loops take the fast path 
 """
 
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from jaxgan import cost, losses
 from jaxgan import experiment as experiments
 from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
-from jaxgan.layers import fourier
+from jaxgan.layers import dense, fourier
 from jaxgan.network import flax_network
 from jaxgan.networks import dcgan
 
@@ -36,6 +37,24 @@ def test_the_grid_takes_no_product_more_than_its_mathematics():
     products = 3 + 2 * 6 + 3
     by_hand = products * 2 * batch * width**2
     assert by_hand < flops(gan, {"x": jax.ShapeDtypeStruct((batch, 2), jnp.float32)}) < 1.1 * by_hand
+
+
+def thin_products(gan, batch):
+    """The products of a step, as written for a CPU, that have a side of two, three or four."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    program = jax.jit(gan.step).lower(key, jax.eval_shape(gan.init, key, batch), batch).as_text()
+    found = re.findall(r"stablehlo\.dot_general .*", program)
+    assert len(found) >= 18  # those of the test above
+    return [line for line in found if re.search(r"[<x][234]x", line.split(" : ")[-1])]
+
+
+def test_no_product_of_the_grid_is_thin(monkeypatch):
+    """A CPU is slow at these: as one product each, they made a sixth of its step."""
+    make = experiments.load(str(EXPERIMENTS / "grid.py"))
+    batch = {"x": jax.ShapeDtypeStruct((512, 2), jnp.float32)}
+    assert thin_products(make(batch_size=512).gan, batch) == []
+    monkeypatch.setattr(dense, "THIN", 0)
+    assert len(thin_products(make(batch_size=512).gan, batch)) > 10  # the test would find them
 
 
 def dcgan_gan():
