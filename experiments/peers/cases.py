@@ -96,8 +96,8 @@ CASES = {
         learning_rate=2e-4,
         betas=(0.0, 0.9),
         sgd_rate=2e-6,
-        turn=1,
-        scan=1,
+        turn=2,
+        scan=2,
         programs=OURS + EAGER,
     ),
     # experiments/grid.py

@@ -22,7 +22,9 @@ def enlarge(x: jax.Array) -> jax.Array:
 def halve(x: jax.Array) -> jax.Array:
     """Means of squares of 2 x 2 pixels."""
     batch, height, width, channels = x.shape
-    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+    x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    # Not x.mean((2, 4)): XLA's sums over two short axes take 100 of the step's 1,300 ms on two cores, these 50 less.
+    return 0.25 * (x[:, :, 0, :, 0] + x[:, :, 0, :, 1] + x[:, :, 1, :, 0] + x[:, :, 1, :, 1])
 
 
 class Enlarging(nn.Module):
