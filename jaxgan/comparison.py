@@ -1,7 +1,9 @@
 """A benchmark as a table, and beside one from before."""
 
 import json
+import os
 import pathlib
+import sys
 from typing import Any
 
 from jaxgan.errors import InputError
@@ -23,6 +25,7 @@ FIGURES = {
     "input_wait_fraction": ("%", 100.0),
     "dispatch_fraction": ("%", 100.0),
 }
+_LONGEST = 1 << 20  # bytes of the last line
 COMPARED = ("experiment", "options", "lift", "devices", "scan", "batch_size", "backend", "device_kind", "cpu", "cores")
 """What must be equal in two benchmarks, or their ratio says something about more than the code."""
 
@@ -33,14 +36,31 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     Raises:
       InputError: when there is none.
     """
+    expected = f"--compare {path}: expected the output of jaxgan benchmark in its last line"
     try:
-        before = json.loads(path.read_text().strip().rpartition("\n")[2])
-    except (OSError, ValueError) as error:
-        before = str(error).splitlines()[0]
+        if not path.is_file():  # pipes and devices are none either: reading one may not end
+            raise InputError(f"{expected} (there is no such file)")
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LONGEST))
+            before = json.loads(file.read(_LONGEST).decode(errors="replace").strip().rpartition("\n")[2])
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{expected} ({why})") from error
     if not isinstance(before, dict) or not before.keys() >= {*FIGURES, *COMPARED}:
-        why = before if isinstance(before, str) else "it has not all the figures"
-        raise InputError(f"--compare {path}: expected the output of jaxgan benchmark in its last line ({why})")
+        raise InputError(f"{expected} (it has not all the figures)")
+    for name in FIGURES:
+        if not _is_figure(before[name]):
+            raise InputError(f"{expected} ({name} is no number)")
     return before
+
+
+def _is_figure(value: Any) -> bool:
+    """Whether a value is one that `table` can show: None, or a number that is finite as a float."""
+    if value is None:
+        return True
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -32,3 +32,9 @@ class Stopped(BaseException):  # noqa: N818 - no error, and like KeyboardInterru
     def __init__(self, signal: int):
         super().__init__(signal)
         self.signal = signal
+
+
+def shown(what: object, most: int = 200) -> str:
+    """What others wrote as a part of one line: its beginning, without line breaks and what else moves a cursor."""
+    text = " ".join(str(what).split())[:most]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -94,13 +94,18 @@ def load(path: str) -> Callable[..., Experiment]:
       The function; its keyword defaults are the experiment's configuration.
 
     Raises:
-      InputError: when there is no such file, or no such function in it, or an option of it has no default.
+      InputError: when there is no such file, or it is not Python, or there is no such function in it, or an option of
+        it has no default. What else the file raises is its author's, and passes with its traceback.
     """
     file = pathlib.Path(path)
     if not file.is_file() or file.suffix != ".py":
         raise InputError(f"no experiment {path!r}: expected a Python file, such as experiments/digits.py")
     spec = importlib.util.spec_from_file_location(f"experiment_{file.stem}", file)
     module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.get_code(spec.name)
+    except (OSError, SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the last two: nested too deep
+        raise InputError(f"{path}: expected a Python file, got one that is not ({error})") from error
     spec.loader.exec_module(module)
     function = getattr(module, "experiment", None)
     if not callable(function):

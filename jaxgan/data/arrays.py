@@ -3,10 +3,12 @@
 import os
 import pathlib
 import zipfile
+from typing import BinaryIO
 
 import numpy as np
 
-from jaxgan.errors import InputError
+from jaxgan.data import files
+from jaxgan.errors import InputError, shown
 
 _DIGITS_TRAIN = 1437
 
@@ -61,29 +63,29 @@ def array_file(path: str | os.PathLike) -> np.ndarray:
       InputError: no such file, not a NumPy file, an object array, no telling which array, or not an array of images.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file: expected a .npy or .npz file of images")
-    try:
-        with path.open("rb") as file:
-            if file.peek(4)[:4] == b"PK\3\4":
-                with np.load(file, allow_pickle=False) as arrays:
-                    images = arrays[_array_name(path, arrays.files)]
-            else:
-                images = np.lib.format.open_memmap(path, mode="r")  # maps numbers only, never objects
-    except InputError:
-        raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: expected a NumPy file of numbers, got {' '.join(str(error).split())}: "
-            "save a uint8 array [N, H, W, C] with numpy.save"
-        ) from error
+    advice = "save a uint8 array [N, H, W, C] with numpy.save"
+    with files.opened(path, "a NumPy file of numbers (.npy or .npz)", advice) as file:
+        if file.peek(4)[:4] == b"PK\3\4":
+            with zipfile.ZipFile(file) as archive:
+                images = files.array(archive, _array_name(path, files.names(archive)))
+        else:
+            images = _mapped(file)
     return checked(images, str(path))
+
+
+def _mapped(file: BinaryIO) -> np.ndarray:
+    """The array of a `.npy` file, mapped into memory."""
+    found, held = files.header(file), os.fstat(file.fileno()).st_size
+    if found.start + found.size > held:
+        raise ValueError(f"an array whose header tells of {found.size} bytes and which has {held - found.start}")
+    order = "F" if found.fortran_order else "C"
+    return np.memmap(file, found.dtype, "r", offset=found.start, shape=found.shape, order=order)
 
 
 def _array_name(path: pathlib.Path, names: list[str]) -> str:
     candidates = names if len(names) == 1 else [name for name in ("x", "images") if name in names]
     if len(candidates) != 1:
-        raise InputError(f'{path}: expected one array, or one called "x" or "images", got {sorted(names)}')
+        raise InputError(f'{path}: expected one array, or one called "x" or "images", got {shown(sorted(names))}')
     return candidates[0]
 
 

@@ -4,10 +4,13 @@ import hashlib
 import os
 import pathlib
 import tempfile
+import zipfile
 
 import numpy as np
 
 from jaxgan import cache
+from jaxgan.data import files
+from jaxgan.errors import InputError
 
 
 def read(origin: str, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -16,11 +19,11 @@ def read(origin: str, shape: tuple[int, ...]) -> np.ndarray | None:
     if path is None:
         return None
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            images = arrays["images"]  # of a zip file, so this verifies a checksum of every byte
-    except Exception:  # the file is absent or damaged, in whatever way: the images are decoded again
+        with files.opened(path, "decoded images", "remove it") as file, zipfile.ZipFile(file) as archive:
+            found = files.array_header(archive, "images")
+            return files.array(archive, "images") if (found.shape, found.dtype) == (shape, np.uint8) else None
+    except InputError:  # the file is absent or damaged, in whatever way: the images are decoded again
         return None
-    return images if images.dtype == np.uint8 and images.shape == shape else None
 
 
 def write(origin: str, images: np.ndarray) -> None:

@@ -5,9 +5,12 @@ import pathlib
 
 import numpy as np
 
+from jaxgan.data import files
 from jaxgan.data.source import Source, held
 from jaxgan.errors import InputError
 
+# Of all that Pillow knows: some of the rest start other programs, such as Ghostscript, whatever the file is called.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -32,25 +35,25 @@ def folder(path: str | os.PathLike, size: int, channels: int) -> np.ndarray | So
         )
     if not path.is_dir():
         raise InputError(f"{path}: no such folder: expected a folder of images")
-    files = sorted(
+    found = sorted(
         file.relative_to(path).as_posix()
         for file in path.rglob("*")
         if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".") and file.is_file()
     )
-    if not files:
+    if not found:
         raise InputError(f"{path}: expected a folder with images ({', '.join(EXTENSIONS)}), got none")
 
     def fetch(indices):
-        return np.stack([decode(path / files[index], size, channels) for index in indices])
+        return np.stack([decode(path / found[index], size, channels) for index in indices])
 
-    return held(Source(len(files), (size, size, channels), fetch))
+    return held(Source(len(found), (size, size, channels), fetch))
 
 
 def decode(path: str | os.PathLike, size: int, channels: int) -> np.ndarray:
     """One image file, upright, on white, cropped to its central square, resized with Lanczos's filter.
 
     Args:
-      path: a file in any format that Pillow reads; of an animation, the first frame.
+      path: a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file, told by its content; of an animation, the first frame.
       size: height and width of the result, in pixels.
       channels: 1 (grey) or 3 (RGB).
 
@@ -63,24 +66,28 @@ def decode(path: str | os.PathLike, size: int, channels: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        if not os.path.isfile(path):  # reading a pipe or a device may not end
+            raise FileNotFoundError("no such file")
+        with Image.open(path, formats=_FORMATS) as image:
+            ImageOps.exif_transpose(image, in_place=True)
+            image.load()
+    except Exception as error:  # Pillow does not say which errors its decoders raise, and they raise many
         raise InputError(
-            f"{path}: expected an image, got a file that cannot be read as one ({' '.join(str(error).split())}): "
+            f"{path}: expected an image, got a file that cannot be read as one ({files.reason(error)}): "
             "remove or repair it"
         ) from error
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips 16 bits at 255 where it should scale.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
+    if image.mode in ("I", "F", "LAB"):
         raise InputError(f"{path}: expected 8 or 16 bits a channel, got Pillow's mode {image.mode}: convert it")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("L" if channels == 1 else "RGB")
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    # Cropped first: given a box instead, the filter of resize would reach beyond its edges.
-    image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
+    # Resized after it is cropped: given a box instead, the filter of resize would reach beyond its edges.
+    image = image.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(image).reshape(size, size, channels)

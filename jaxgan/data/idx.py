@@ -3,17 +3,20 @@
 import gzip
 import hashlib
 import io
+import math
 import os
 import pathlib
 import struct
-import zlib
 from typing import Any
 
 import numpy as np
 
+from jaxgan.data import files
 from jaxgan.errors import InputError
 
 NAMES = ("mnist", "fashion_mnist")
+LARGEST = 1 << 28
+"""Bytes that an IDX file may have unpacked; the largest of these sets' has 47 million."""
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
@@ -30,13 +33,12 @@ def read(path: str | os.PathLike) -> np.ndarray:
       uint8 array of the rank and sizes that the header states.
 
     Raises:
-      InputError: not such a file, or one cut short.
+      InputError: not such a file, one cut short, or one of more than `LARGEST` bytes.
     """
-    try:
-        with gzip.open(path) as file:
-            content = file.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: expected a gzipped IDX file, got {error}: fetch it again") from error
+    with files.opened(pathlib.Path(path), "a gzipped IDX file", "fetch it again") as packed, gzip.open(packed) as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise InputError(f"{path}: expected at most {LARGEST} bytes unpacked, got more: fetch it again")
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise InputError(
             f"{path}: expected an IDX file of bytes (00 00 08), got {content[:4].hex(' ')}: fetch it again"
@@ -44,7 +46,7 @@ def read(path: str | os.PathLike) -> np.ndarray:
     rank = content[3]
     header = 4 + 4 * rank
     shape = struct.unpack(f">{rank}I", content[4:header]) if len(content) >= header else ()
-    if len(content) < header or len(content) - header != np.prod(shape, dtype=np.int64):
+    if len(content) < header or len(content) - header != math.prod(shape):
         raise InputError(
             f"{path}: expected values of the shape {list(shape)}, got {len(content)} bytes in all: fetch it again"
         )
@@ -66,7 +68,8 @@ def check_folder(folder: str | os.PathLike, checksums: dict[str, str]) -> None:
     if missing:
         raise InputError(f"{folder}: expected the four official .gz files, got none called {', '.join(missing)}")
     for name, expected in sorted(checksums.items()):
-        got = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        with (folder / name).open("rb") as file:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
         if got != expected:
             raise InputError(f"{folder / name}: expected the SHA-256 {expected}, got {got}: fetch the official file")
 
@@ -91,8 +94,8 @@ def builder(name: str, data_dir: str) -> Any:
     class Builder(stock, skip_registration=True):
         def _split_generators(self, dl_manager):
             generators = {}
-            for split, files in FILES.items():
-                images, labels = dl_manager.download([self.URL + file for file in files])
+            for split, names in FILES.items():
+                images, labels = dl_manager.download([self.URL + name for name in names])
                 generators[split] = self._generate_examples(images, labels)
             return generators
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.data import idx
+from jaxgan.data import idx, prepared
 from jaxgan.data.source import Source, held
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, shown
 
 PROBE_SECONDS = 5
 # The packages that may decode an image: tensorflow-datasets takes OpenCV where there is one, else Pillow.
@@ -77,14 +77,19 @@ def _prepared(name: str, data_dir: str | None, manual_dir: str | None) -> Any:
 def _builder(name: str, data_dir: str) -> Any:
     import tensorflow_datasets
 
-    try:
-        return tensorflow_datasets.builder(name, data_dir=data_dir)
-    except (ValueError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{name!r}: expected the name of a tensorflow-datasets set, an existing folder or an existing .npy or "
-            f".npz file, got none of them ({reason}): check the spelling"
-        ) from error
+    with prepared.reading(os.path.join(data_dir, name)):
+        try:
+            plain, _ = tensorflow_datasets.core.naming.parse_builder_name_kwargs(name)
+            prepared.check_metadata(pathlib.Path(data_dir, plain.name))
+            return tensorflow_datasets.builder(name, data_dir=data_dir)
+        except InputError:
+            raise
+        except (ValueError, AssertionError) as error:
+            reason = shown(str(error).strip().partition("\n")[0])
+            raise InputError(
+                f"{name!r}: expected the name of a tensorflow-datasets set, an existing folder or an existing .npy or "
+                f".npz file, got none of them ({reason}): check the spelling"
+            ) from error
 
 
 def _read(builder: Any, split: str) -> Source:
@@ -102,7 +107,11 @@ def _read(builder: Any, split: str) -> Source:
     examples = _examples(builder, split)
 
     def fetch(indices):
-        return np.stack([example[key] for example in examples.__getitems__([int(index) for index in indices])])
+        with prepared.reading(builder.data_path):
+            found = np.stack([example[key] for example in examples.__getitems__([int(index) for index in indices])])
+            if found.shape[1:] != shape:
+                raise ValueError(f"images of the shape {list(found.shape[1:])}, not {list(shape)}")
+        return found
 
     return Source(len(examples), tuple(shape), fetch, _origin(builder, split, key))
 
@@ -126,10 +135,11 @@ def _read_labels(builder: Any, split: str) -> tuple[np.ndarray, int]:
     skip = tensorflow_datasets.decode.SkipDecoding()
     images = {key: skip for key, feature in features.items() if type(feature).__name__ == "Image"}
     examples = _examples(builder, split, images)
-    values = np.empty(len(examples), np.int32)
-    for start in range(0, len(values), _CHUNK):  # examples come with their encoded images: not all into memory at once
-        some = range(start, min(start + _CHUNK, len(values)))
-        values[some] = [example["label"] for example in examples.__getitems__(some)]
+    with prepared.reading(builder.data_path):
+        values = np.empty(len(examples), np.int32)
+        for start in range(0, len(values), _CHUNK):  # they come with their encoded images: not all into memory at once
+            some = range(start, min(start + _CHUNK, len(values)))
+            values[some] = [example["label"] for example in examples.__getitems__(some)]
     if values.min() < 0:  # how tensorflow-datasets marks what its authors keep to themselves
         raise InputError(f"split of {builder.name}: expected a label to every example, got none to some in {split!r}")
     return values, features["label"].num_classes
@@ -143,18 +153,19 @@ def _examples(builder: Any, split: str, decoders: dict[str, Any] | None = None) 
             "remove that folder, or pass another data directory"
         )
     try:
-        files = [instruction.filename for instruction in builder.info.splits[split].file_instructions]
+        parts = [instruction.filename for instruction in builder.info.splits[split].file_instructions]
     except (KeyError, ValueError, AssertionError) as error:
         raise InputError(
             f"split of {builder.name}: expected one of {', '.join(builder.info.splits)} or a part such as "
             f"'train[:10%]', got {split!r}"
         ) from error
-    if not files:
+    if not parts:
         raise InputError(f"split of {builder.name}: expected at least one image, got none in {split!r}")
-    missing = [file for file in files if not os.path.exists(file)]
+    missing = [part for part in parts if not os.path.exists(part)]
     if missing:
         raise InputError(f"{missing[0]}: no such file, the prepared set is not whole: remove {builder.data_path}")
-    return builder.as_data_source(split=split, decoders=decoders)
+    with prepared.reading(builder.data_path):
+        return builder.as_data_source(split=split, decoders=decoders)
 
 
 def _prepare(stock: Any, manual_dir: str) -> None:
@@ -215,10 +226,10 @@ def _check_files(stock: Any, manual_dir: str) -> None:
 
 def _ways(stock: Any) -> str:
     """What to do where there is no network."""
-    files = "the files of the set"
+    which = "the files of the set"
     if stock.name in idx.NAMES:
-        files = f"the four official files ({', '.join(sum(idx.FILES.values(), ()))})"
-    return f"pass --manual-dir with a folder of {files}, or --data-dir with a folder where the set lies prepared"
+        which = f"the four official files ({', '.join(sum(idx.FILES.values(), ()))})"
+    return f"pass --manual-dir with a folder of {which}, or --data-dir with a folder where the set lies prepared"
 
 
 def _check_writable(stock: Any) -> None:

@@ -1,11 +1,10 @@
 """Feature extractors: networks that turn images into the features and class logits that metrics compare."""
 
 import os
-import zipfile
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxgan.errors import InputError
+from jaxgan.data import files
 
 
 class Extractor(NamedTuple):
@@ -32,11 +31,8 @@ def load(path: str | os.PathLike, *, sha256: str = "") -> Extractor:
     Raises:
       InputError: when it is no such file, or not that one.
     """
-    from jaxgan.features import classifier, inception
+    from jaxgan.features import classifier, inception, weights
 
-    try:
-        with zipfile.ZipFile(path) as archive:
-            is_classifier = f"{classifier.ABOUT}.npy" in archive.namelist()
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: expected the .npz file of a feature extractor, got {error}") from error
+    with weights.opened(path, "the .npz file of a feature extractor", "make one with jaxgan extractor") as (archive, _):
+        is_classifier = classifier.ABOUT in files.names(archive)
     return (classifier.read if is_classifier else inception.inception)(path, sha256=sha256)

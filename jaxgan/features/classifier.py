@@ -16,7 +16,6 @@ import json
 import os
 import pathlib
 import zipfile
-import zlib
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -24,9 +23,9 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxgan.data import images
-from jaxgan.errors import InputError
-from jaxgan.features import Extractor
+from jaxgan.data import files, images
+from jaxgan.errors import InputError, shown
+from jaxgan.features import Extractor, weights
 from jaxgan.features.pixels import to_bytes
 from jaxgan.layers import Conv
 
@@ -39,9 +38,9 @@ ABOUT = "about"
 """The array in a classifier's file that tells of it, as JSON; the others are the weights."""
 _FEATURE_BATCH = 500  # images at a time when features are computed; the last ones are filled up, so it compiles once
 _DROPOUT = 0.25
-# What reading an archive, the arrays in it and a text of JSON raises where they are not sound.
-_BROKEN = (LookupError, TypeError, ValueError, OSError, EOFError, RecursionError, MemoryError)
-_BROKEN += (zipfile.BadZipFile, zlib.error)
+_EXPECTED, _ADVICE = "a classifier's .npz file", "make one with jaxgan extractor"
+_LARGEST_ABOUT = 1 << 20  # bytes of what a file tells of itself
+_LARGEST_SIZE = 1 << 16  # height, width, channels and classes
 
 
 class Classifier(nn.Module):
@@ -131,15 +130,9 @@ def read(path: str | os.PathLike, *, sha256: str = "") -> Extractor:
     Raises:
       InputError: no such file, another digest, or not a classifier.
     """
-    path = pathlib.Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: expected a classifier's .npz file, got {error.strerror}") from error
-    digest = hashlib.sha256(content).hexdigest()
-    if sha256 and digest != sha256.lower():
-        raise InputError(f"{path}: expected the SHA-256 digest {sha256.lower()}, got {digest}")
-    params, about = _parsed(path, content)
+    with weights.opened(path, _EXPECTED, _ADVICE, sha256=sha256) as (archive, digest):
+        about = _about(archive)
+        params = _params(f"{path}: expected {_EXPECTED}", archive, *_geometry(about))
     params, shape = jax.device_put(params), tuple(about["image_shape"])
 
     def features(x):
@@ -152,36 +145,46 @@ def read(path: str | os.PathLike, *, sha256: str = "") -> Extractor:
     return Extractor(f"cnn-{about['dataset']}", about | {"digest": digest}, features)
 
 
-def _parsed(path: pathlib.Path, content: bytes) -> tuple[PyTree, dict[str, Any]]:
-    expected = f"{path}: expected a classifier's .npz file"
-    if content[:4] != b"PK\3\4":
-        raise InputError(f"{expected}, got another kind of file: make one with jaxgan extractor")
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
-        about = json.loads(str(arrays.pop(ABOUT)))
-        shape, classes = _geometry(about)
-    except _BROKEN as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{expected}, got one that is damaged or holds something else ({reason})") from error
+def _about(archive: zipfile.ZipFile) -> Any:
+    """What a file tells of itself."""
+    found = files.array_header(archive, ABOUT)
+    if found.shape or found.dtype.kind != "U" or found.size > _LARGEST_ABOUT:
+        raise ValueError(f"{ABOUT} is not a classifier's")
+    about = json.loads(str(files.array(archive, ABOUT)))
+    json.dumps(about, allow_nan=False)  # it goes into reports, so all its numbers must be finite
+    return about
+
+
+def _params(expected: str, archive: zipfile.ZipFile, shape: tuple[int, ...], classes: int) -> PyTree:
+    """The weights, once their names and shapes are known to be those of the classifier that the file tells of."""
     model = jax.eval_shape(Classifier(classes).init, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), np.float32))
     wanted = {name: leaf.shape for name, leaf in flatten_dict(model["params"], sep=".").items()}
-    if arrays.keys() != wanted.keys():
-        raise InputError(f"{expected} with the arrays {', '.join(sorted(wanted))}, got {', '.join(sorted(arrays))}")
-    for name, array in arrays.items():
-        if array.shape != wanted[name] or array.dtype != np.float32:
-            got = f"{array.dtype} {list(array.shape)}"
+    names = sorted({*files.names(archive)} - {ABOUT})
+    if names != sorted(wanted):
+        got = shown(", ".join(names))
+        raise InputError(f"{expected} with the arrays {', '.join(sorted(wanted))}, got {got}")
+    arrays = {}
+    for name in names:
+        found = files.array_header(archive, name)
+        if found.shape != wanted[name] or found.dtype != np.float32:
+            got = f"{found.dtype} {list(found.shape)}"
             raise InputError(f"{expected} with {name} as float32 {list(wanted[name])}, got {got}")
-        if not np.isfinite(array).all():
+        arrays[name] = files.array(archive, name)
+        if not np.isfinite(arrays[name]).all():
             raise InputError(f"{expected}, got one whose {name} has values that are not finite")
-    return unflatten_dict(arrays, sep="."), about
+    return unflatten_dict(arrays, sep=".")
 
 
 def _geometry(about: Any) -> tuple[tuple[int, ...], int]:
     """Image shape and classes of what a file tells of itself, where that is as `recipe.train` wrote it."""
-    sound = isinstance(about, dict) and about.get("kind") == "classifier" and isinstance(about.get("dataset"), str)
+    sound = isinstance(about, dict) and about.get("kind") == "classifier"
+    sound = sound and isinstance(about.get("dataset"), str) and about["dataset"].isprintable()  # it goes into names
     numbers = [*about["image_shape"], about["classes"]] if sound else []
-    if [type(number) for number in numbers] != [int] * 4 or min(numbers[:2]) < LEAST_SIDE or min(numbers) < 1:
+    if (
+        [type(number) for number in numbers] != [int] * 4
+        or min(numbers[:2]) < LEAST_SIDE
+        or not 1 <= min(numbers) <= max(numbers) <= _LARGEST_SIZE
+    ):
         raise ValueError(f"{ABOUT} is not a classifier's")
     return tuple(numbers[:3]), numbers[3]
 

@@ -12,24 +12,23 @@ Its arrays are called as in the state dict, which is the same in both packages (
 """
 
 import functools
-import hashlib
 import os
-import pathlib
 import zipfile
-import zlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.errors import InputError
-from jaxgan.features import Extractor
+from jaxgan.data import files
+from jaxgan.errors import InputError, shown
+from jaxgan.features import Extractor, weights
 from jaxgan.features.inception_v3 import InceptionV3
 from jaxgan.features.pixels import to_bytes
 from jaxgan.features.resize import resize_bilinear_tf1
 
 SIDE = 299
 """Side of the images that the network was trained on, pixels."""
+_ADVICE = "make the file from PyTorch's state dict as the text of jaxgan.features.inception says"
 _EPSILON = 0.001  # of the graph's batch normalisation; PyTorch's own default is 1e-5
 
 
@@ -59,7 +58,8 @@ def inception(path: str | os.PathLike, *, sha256: str = "", batch_size: int = 16
       Heusel et al., GANs Trained by a Two Time-Scale Update Rule, https://arxiv.org/abs/1706.08500, 2017.
       Salimans et al., Improved Techniques for Training GANs, https://arxiv.org/abs/1606.03498, 2016, Section 4.
     """
-    params, digest = _read(pathlib.Path(path), sha256)
+    with weights.opened(path, "a .npz file of Inception weights", _ADVICE, sha256=sha256) as (archive, digest):
+        params = _params(path, archive)
     params = jax.device_put(params)
 
     def features(images):  # no functools.partial, which would print all weights with the extractor
@@ -68,42 +68,21 @@ def inception(path: str | os.PathLike, *, sha256: str = "", batch_size: int = 16
     return Extractor("inception", {"digest": digest}, features)
 
 
-def _read(path: pathlib.Path, sha256: str) -> tuple[dict, str]:
-    """The network's parameters from the file, and its digest; both of one opening, so of the same bytes."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file: expected a .npz file of Inception weights")
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if sha256 and digest != sha256.lower():
-                raise InputError(f"{path}: expected the SHA-256 digest {sha256.lower()}, got {digest}")
-            file.seek(0)
-            if file.read(4) != b"PK\3\4":
-                raise InputError(f"{path}: expected a .npz file of Inception weights, got another kind of file")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as arrays:
-                return _params(path, arrays), digest
-    except InputError:
-        raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: expected a .npz file of Inception weights, got {reason}") from error
-
-
-def _params(path: pathlib.Path, arrays: np.lib.npyio.NpzFile) -> dict:
+def _params(path: str | os.PathLike, archive: zipfile.ZipFile) -> dict:
     shapes = state_shapes()
-    given = {name for name in arrays.files if not name.endswith(".num_batches_tracked")}  # PyTorch's, of training only
-    how = "make the file from PyTorch's state dict as the text of jaxgan.features.inception says"
+    # PyTorch's counters are of training only.
+    given = {name for name in files.names(archive) if not name.endswith(".num_batches_tracked")}
     for verb, names in (("is missing", shapes.keys() - given), ("is unknown", given - shapes.keys())):
         if names:
-            raise InputError(f"{path}: the array {min(names)} {verb} ({len(names)} in all): {how}")
+            raise InputError(f"{path}: the array {shown(min(names))} {verb} ({len(names)} in all): {_ADVICE}")
     state = {}
     for name, shape in shapes.items():
-        array = state[name] = np.asarray(arrays[name])  # what is no array in the archive comes as bytes
-        if array.shape != shape or not np.issubdtype(array.dtype, np.floating):
-            raise InputError(f"{path}: expected {name} as floats {list(shape)}, got {array.dtype} {list(array.shape)}")
+        found = files.array_header(archive, name)
+        if found.shape != shape or not np.issubdtype(found.dtype, np.floating):
+            raise InputError(f"{path}: expected {name} as floats {list(shape)}, got {found.dtype} {list(found.shape)}")
+        array = state[name] = files.array(archive, name)
         if not np.isfinite(array).all() or (name.endswith(".running_var") and array.min() < 0):
-            raise InputError(f"{path}: {name} has values that are not finite, or variances below zero: {how}")
+            raise InputError(f"{path}: {name} has values that are not finite, or variances below zero: {_ADVICE}")
     return _fold(state)
 
 
