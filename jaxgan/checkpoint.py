@@ -11,33 +11,30 @@ import contextlib
 import dataclasses
 import errno
 import json
+import math
 import os
 import pathlib
+import re
 import shutil
 import sys
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jaxgan.errors import DamagedError, InputError, UnwrittenError
+from jaxgan import processes, seal
+from jaxgan.errors import DamagedError, InputError, UnwrittenError, shown
 
 PyTree = Any
 KEEP = 3
 """Number of newest checkpoints that a directory holds."""
-TEXT_BYTES = 2**26
-"""Size of the largest file of metadata that is read; a state of a thousand leaves has some 100 KB of them."""
-_PIECE = 2**20
-_BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
-"""What reading JSON of another form than expected may raise."""
+_SIGNATURE = re.compile(r"\w+\[(\d+(, \d+)*)?\]", re.ASCII)
 _UNFINISHED, _REMOVED, _DAMAGED = ".orbax-checkpoint-tmp", ".removed", ".damaged"
-_SEALED, _SEAL = ("state", "record"), "seal.json"
-_NUMBERS = "d"
-"""Name of the folders whose files are the arrays' numbers; every other file is metadata."""
+_RECORD = "record/metadata"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +44,14 @@ class Checkpoints:
     Attributes:
       directory: that holds them.
       writer: Orbax's, which writes one at a time, in the background.
+      remover: a thread that removes older ones meanwhile; it takes as long as writing them did.
+      removals: what that thread has still to do.
     """
 
     directory: pathlib.Path
     writer: ocp.AsyncCheckpointer
+    remover: ThreadPoolExecutor
+    removals: list[Future] = dataclasses.field(default_factory=list)
 
     def wait(self) -> None:
         """Waits until what is being written is whole and on the disk.
@@ -60,7 +61,9 @@ class Checkpoints:
         """
         with _told(self.directory):
             self.writer.wait_until_finished()
-            _flush(self.directory)
+            while self.removals:
+                self.removals.pop().result()
+            seal.flush(self.directory)
 
 
 class Restored(NamedTuple):
@@ -89,18 +92,20 @@ def open_checkpoints(directory: pathlib.Path) -> Iterator[Checkpoints]:
     directory = directory.absolute()
     with _told(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        if jax.process_index() == 0:
-            for path in directory.iterdir():
-                if _UNFINISHED in path.name or path.name.endswith(_REMOVED):
-                    _remove(path)
+        _remove_leftovers(directory)
     sealing = ocp.options.AsyncOptions(post_finalization_callback=lambda: _seal(directory))
     writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler(), async_options=sealing)
-    checkpoints = Checkpoints(directory, writer)
-    try:
-        yield checkpoints
-    finally:
-        checkpoints.wait()
-        writer.close()
+    with ThreadPoolExecutor(1) as remover:
+        checkpoints = Checkpoints(directory, writer, remover)
+        try:
+            yield checkpoints
+        finally:
+            try:
+                checkpoints.wait()
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):  # the next process to open them will see to it
+                    _remove_leftovers(directory)
 
 
 def steps(directory: pathlib.Path) -> list[int]:
@@ -134,9 +139,13 @@ def save(checkpoints: Checkpoints, step: int, state: PyTree, note: dict[str, Any
     if there and there[-1] >= step:
         raise RuntimeError(f"checkpoint {step} was not written: {there[-1]} is there already")
     with _told(checkpoints.directory):
-        if jax.process_index() == 0:
-            _remove_superseded(checkpoints.directory, there)
-        record = {"note": note, "best": best, "leaves": _signatures(state, with_digest=True)}
+        if processes.is_first():
+            removed = _rename_superseded(checkpoints.directory, there)
+            checkpoints.removals.extend(checkpoints.remover.submit(_remove, folder) for folder in removed)
+            if shutil.disk_usage(checkpoints.directory).free < 2 * sum(map(_bytes, jax.tree.leaves(state))):
+                for removal in checkpoints.removals:
+                    removal.result()
+        record = {"step": step, "note": note, "best": best, "leaves": _signatures(state, with_digest=True)}
         items = ocp.args.Composite(state=ocp.args.StandardSave(_by_path(state)), record=ocp.args.JsonSave(record))
         checkpoints.writer.save(checkpoints.directory / str(step), args=items)
 
@@ -156,20 +165,27 @@ def restore(directory: pathlib.Path, step: int, template: PyTree) -> Restored:
       DamagedError: when it is not what was saved.
     """
     folder = directory.absolute() / str(step)
-    record = _record(folder)
+    with processes.agreed():
+        record = _record(folder) if processes.is_first() else None
+    record = processes.from_first(record)
     held, wanted = record["leaves"], _signatures(template, with_digest=False)
     for leaf in sorted(held.keys() | wanted.keys()):
         there, here = held.get(leaf, ["nothing"])[0], wanted.get(leaf, ["nothing"])[0]
         if there != here:
             raise InputError(
-                f"checkpoint {step} does not fit this architecture: {leaf} is {there} there, {here} here; "
-                "resume with the options it was made with, or use another --workdir"
+                f"checkpoint {step} does not fit this architecture: {shown(leaf)} is {shown(there)} there, "
+                f"{here} here; resume with the options it was made with, or use another --workdir"
             )
-    found = _arrays(folder, _by_path(template))
+    with processes.agreed():
+        if processes.is_first():
+            seal.check(folder, sum(map(_bytes, jax.tree.leaves(template))))
+    with processes.agreed():
+        found = _arrays(folder, _by_path(template))
     state = jax.tree.unflatten(jax.tree.structure(template), [found[path] for path in _by_path(template)])
-    for leaf, signature in _signatures(state, with_digest=True).items():
-        if signature != held[leaf]:
-            raise DamagedError(f"checkpoint {step} is damaged: {leaf} is not what was saved")
+    with processes.agreed():
+        for leaf, signature in _signatures(state, with_digest=True).items():
+            if signature != held[leaf]:
+                raise DamagedError(f"checkpoint {step} is damaged: {leaf} is not what was saved")
     return Restored(step, state, record["note"])
 
 
@@ -183,16 +199,21 @@ def restore_newest(directory: pathlib.Path, template: PyTree, *, set_aside: bool
 
     Raises:
       InputError: when the newest does not fit the template, or all are damaged.
+      UnwrittenError: when a damaged one cannot be renamed.
     """
-    there = steps(directory)
+    there = processes.from_first(steps(directory))
     for step in reversed(there):
         try:
             return restore(directory, step, template)
         except DamagedError as error:
-            kept = _set_aside(directory / str(step)) if set_aside else directory / str(step)
-            print(f"{error}; it stays as {kept}, and an older one is taken", file=sys.stderr)
+            if processes.is_first():
+                kept = directory / str(step)
+                if set_aside:
+                    with _told(directory):
+                        kept = _set_aside(kept)
+                print(f"{error}; it stays as {kept}, and an older one is taken", file=sys.stderr)
     damaged = len(there) or (len(list(directory.glob(f"*{_DAMAGED}*"))) if directory.is_dir() else 0)
-    if damaged:
+    if damaged := processes.from_first(damaged):
         raise InputError(
             f"no checkpoint in {directory} can be used, {damaged} damaged: "
             "bring one back from a copy, or start over with another --workdir"
@@ -213,12 +234,14 @@ def examine(directory: pathlib.Path, step: int) -> str:
     folder = directory.absolute() / str(step)
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     try:
-        held = _record(folder)["leaves"]
         template = {}
-        for leaf, (signature, _) in held.items():
+        for leaf, (signature, _) in _record(folder)["leaves"].items():
             dtype, _, shape = signature.partition("[")
             lengths = tuple(int(length) for length in shape.rstrip("]").split(",") if length)
-            template[leaf] = jax.ShapeDtypeStruct(lengths, dtype, sharding=place)
+            try:
+                template[leaf] = jax.ShapeDtypeStruct(lengths, dtype, sharding=place)
+            except seal.BROKEN as error:
+                raise DamagedError(f"checkpoint {step} is damaged: {shown(leaf)} is {signature}") from error
         restore(directory, step, template)
     except DamagedError as error:
         return str(error)
@@ -229,71 +252,33 @@ def _record(folder: pathlib.Path) -> dict[str, Any]:
     """What stands in a checkpoint beside the state: its note, the best step, dtype, shape and digest of every leaf.
 
     Raises:
-      DamagedError: when a file of the checkpoint is not what was written, or missing.
+      DamagedError: when it is not what was written, or of another step, or missing.
     """
-    _check_seal(folder)
+    sealed, path = seal.read(folder), folder / _RECORD
     try:
-        record = json.loads((folder / "record" / "metadata").read_bytes())
-        record["note"], record["best"], record["leaves"].items()
-    except _BROKEN as error:
+        content = path.read_bytes()
+        if zlib.crc32(content) != sealed[_RECORD]:
+            raise DamagedError(f"checkpoint {folder.name} is damaged: {folder.name}/{_RECORD} is not what was written")
+        record = json.loads(content)
+        sound = type(record["step"]) is int and isinstance(record["note"], dict) and record["leaves"]
+        sound = sound and (record["best"] is None or type(record["best"]) is int)
+        for signature, digest in record["leaves"].values():
+            sound = sound and _SIGNATURE.fullmatch(signature) and type(digest) is int
+    except seal.BROKEN as error:
+        if isinstance(error, DamagedError):
+            raise
         raise DamagedError(f"checkpoint {folder.name} is damaged: its record is none") from error
+    if not sound:
+        raise DamagedError(f"checkpoint {folder.name} is damaged: its record is none")
+    if str(record["step"]) != folder.name:
+        raise DamagedError(f"checkpoint {folder.name} is damaged: by its record it is step {record['step']}")
     return record
 
 
-def _check_seal(folder: pathlib.Path) -> None:
-    """Compares every file of a checkpoint with what was written.
-
-    Raises:
-      DamagedError: names the first that is another, missing, a link, or too large to be read as metadata.
-    """
-    damaged = f"checkpoint {folder.name} is damaged: "
-    inside = [folder, *sorted(folder.rglob("*"))]
-    for path in inside:
-        if path.is_symlink():
-            raise DamagedError(f"{damaged}{path.relative_to(folder.parent)} is a symbolic link")
-        if path.is_file() and path.parent.name != _NUMBERS and path.stat().st_size > TEXT_BYTES:
-            raise DamagedError(f"{damaged}{path.relative_to(folder.parent)} has {path.stat().st_size} bytes")
-    try:
-        sealed = dict(json.loads((folder / _SEAL).read_bytes()))
-    except _BROKEN as error:
-        raise DamagedError(f"{damaged}its seal ({_SEAL}) is missing or broken") from error
-    try:
-        found = _digests(folder)
-    except OSError as error:
-        raise DamagedError(f"{damaged}it cannot be read ({error.strerror})") from error
-    for name in sorted(found.keys() | sealed.keys()):
-        if name not in found:
-            raise DamagedError(f"{damaged}{folder.name}/{name} is missing")
-        if found[name] != sealed.get(name):
-            raise DamagedError(f"{damaged}{folder.name}/{name} is not what was written")
-    if "record/metadata" not in sealed:
-        raise DamagedError(f"{damaged}it has no record")
-
-
-def _digests(folder: pathlib.Path) -> dict[str, int]:
-    """CRC-32 of every file of the state and the record in a checkpoint's folder, by its name there."""
-    paths = [path for part in _SEALED for path in sorted((folder / part).rglob("*")) if path.is_file()]
-
-    def crc(path):
-        value = 0
-        with path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                value = zlib.crc32(piece, value)
-        return value
-
-    with ThreadPoolExecutor() as threads:  # zlib lets go of the interpreter
-        return {
-            path.relative_to(folder).as_posix(): value
-            for path, value in zip(paths, threads.map(crc, paths), strict=True)
-        }
-
-
 def _seal(directory: pathlib.Path) -> None:
-    """Ends the writing of a checkpoint that has its temporary name still: digests, and everything on the disk."""
+    """Seals what is being written."""
     for folder in directory.glob(f"*{_UNFINISHED}*"):
-        (folder / _SEAL).write_text(json.dumps(_digests(folder)))
-        for path in (*sorted(folder.rglob("*"), reverse=True), folder):  # files, then the folders that name them
-            _flush(path)
+        seal.write(folder)
 
 
 def _arrays(folder: pathlib.Path, template: dict[str, Any]) -> dict[str, jax.Array]:
@@ -304,8 +289,12 @@ def _arrays(folder: pathlib.Path, template: dict[str, Any]) -> dict[str, jax.Arr
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise  # of this machine, not of the checkpoint
         except Exception as error:  # Orbax and TensorStore raise many kinds, a bare Exception among them
-            why = " ".join(str(error).split())[:200]
-            raise DamagedError(f"checkpoint {folder.name} is damaged: its state cannot be read ({why})") from error
+            why = f"checkpoint {folder.name} is damaged: its state cannot be read ({shown(error)})"
+            raise DamagedError(why) from error
+
+
+def _bytes(leaf: jax.Array | jax.ShapeDtypeStruct) -> int:
+    return math.prod(leaf.shape) * leaf.dtype.itemsize
 
 
 def _by_path(tree: PyTree) -> dict[str, Any]:
@@ -338,15 +327,23 @@ def _crc(leaf: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(leaf))
 
 
-def _remove_superseded(directory: pathlib.Path, there: list[int]) -> None:
-    """Makes room for one more: removes all but the newest `KEEP - 1`, which are on the disk, and the best."""
+def _rename_superseded(directory: pathlib.Path, there: list[int]) -> list[pathlib.Path]:
+    """Makes room for one more: all but the newest `KEEP - 1`, which are on the disk, and the best are to be removed.
+
+    Returns:
+      Their names now: killed while it removes them, a process leaves nothing that looks like a checkpoint.
+    """
     kept = {*there[-(KEEP - 1) :], best_step(directory)}
-    for step in there:
-        if step not in kept:
-            # By another name first: killed half-way, it leaves nothing that looks like a checkpoint.
-            removed = directory / f"{step}{_REMOVED}"
-            (directory / str(step)).replace(removed)
-            _remove(removed)
+    superseded = [directory / str(step) for step in there if step not in kept]
+    return [folder.replace(f"{folder}{_REMOVED}") for folder in superseded]
+
+
+def _remove_leftovers(directory: pathlib.Path) -> None:
+    """Removes what could not be written to its end, or not be removed to its end."""
+    if processes.is_first():
+        for path in directory.iterdir():
+            if _UNFINISHED in path.name or path.name.endswith(_REMOVED):
+                _remove(path)
 
 
 def _set_aside(folder: pathlib.Path) -> pathlib.Path:
@@ -376,19 +373,5 @@ def _told(directory: pathlib.Path) -> Iterator[None]:
         there = steps(directory)
         kept = f"the newest that is whole is step {there[-1]}" if there else "there is none yet"
         full = "RESOURCE_EXHAUSTED" in str(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        why = "the disk is full" if full else " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        why = "the disk is full" if full else shown(f"{type(error).__name__}: {error}")
         raise UnwrittenError(f"a checkpoint in {directory} could not be written ({why}); {kept}") from error
-
-
-def _flush(path: pathlib.Path) -> None:
-    """Makes the system put a file or a folder on the disk, where it can."""
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that has no such thing
-            raise
-    finally:
-        os.close(handle)

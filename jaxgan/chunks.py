@@ -1,5 +1,6 @@
 """Chunks of steps: where they run, how they are fed, and what comes of each."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
-from jaxgan import lift
+from jaxgan import lift, processes
 from jaxgan.data import Data
 from jaxgan.errors import DivergedError
 
@@ -67,16 +68,30 @@ def chunk_length(batch: PyTree, most: int) -> int:
 def loader(data: Data, seed: int, length: int, machine: Machine) -> Callable[[int, int], PyTree]:
     """A function `(start, count)` that puts the batches of steps `start, ..., start + count - 1` on the devices.
 
-    What it returns is always `[length, ...]`, the last batch repeated, so that one compiled program takes it.
+    What it returns is always `[length, ...]`, the last batch repeated, so that one compiled program takes it. Each of
+    several processes feeds what its own devices hold of it, and works with these alone: no order in which this is done
+    beside the steps, in a thread of its own, can make processes wait for each other.
     """
-    arrays = jax.device_put(data.arrays, machine.whole)
-    make = jax.jit(jax.vmap(data.batch, in_axes=(None, 0)), out_shardings=machine.batches)
+    whole, batches = processes.here(machine.whole), processes.here(machine.batches)
+    several = whole is not machine.whole
+    rows = processes.rows(machine.batches, (length, data.batch_size), 1)
+    feed = functools.partial(data.part, rows) if several and data.part is not None else data.feed
+    arrays = jax.device_put(data.arrays, whole)
+
+    @functools.partial(jax.jit, out_shardings=batches)
+    def make(arrays, fed):
+        made = jax.vmap(data.batch, in_axes=(None, 0))(arrays, fed)
+        return jax.tree.map(lambda v: v[:, rows], made) if several and data.part is None else made
+
+    def joined(part):
+        return processes.joined(part, (length, data.batch_size, *part.shape[2:]), machine.batches)
 
     def load(start: int, count: int) -> PyTree:
-        fed = [data.feed(seed, step) for step in range(start, start + count)]
+        fed = [feed(seed, step) for step in range(start, start + count)]
         stacked = jax.tree.map(lambda *v: np.stack(v), *fed, *fed[-1:] * (length - count))
         with jax.transfer_guard("disallow"):
-            return make(arrays, jax.device_put(stacked, machine.whole))
+            made = make(arrays, jax.device_put(stacked, whole))
+            return jax.tree.map(joined, made) if several else made
 
     return load
 
@@ -109,6 +124,7 @@ def run(
     end: Callable[[int], int],
     *,
     most_seconds: float = math.inf,
+    agree: Callable[[float], float] = lambda seconds: seconds,
 ) -> Iterator[Chunk]:
     """Runs from one step to another; the host makes the next batches while the devices work on these.
 
@@ -121,6 +137,7 @@ def run(
       steps: the step to reach.
       end: `step -> step`, where the chunk that starts at a step ends at the latest.
       most_seconds: that a chunk of several steps may take, by the speed of the one before.
+      agree: of the seconds that a chunk took this process makes those that all processes go by.
     """
     speed = math.nan  # seconds a step
 
@@ -133,20 +150,24 @@ def run(
     with ThreadPoolExecutor(1) as feeder:
         step, stop = start, stop_of(start)
         pending = feeder.submit(load, step, stop - step)
-        while step < steps:
-            began = time.perf_counter()
-            batches = pending.result()
-            waited = time.perf_counter() - began
-            count, step = stop - step, stop
-            with jax.transfer_guard("disallow"):
-                state, rows = where.chunk(key, state, batches, jax.device_put(np.int32(count), where.whole))
-                if step < steps:
-                    stop = stop_of(step)
-                    pending = feeder.submit(load, step, stop - step)
-                rows = {name: values[:count] for name, values in jax.device_get(rows).items()}
-            seconds = time.perf_counter() - began
-            speed = seconds / count
-            yield Chunk(step, state, rows, seconds, waited)
+        try:
+            while step < steps:
+                began = time.perf_counter()
+                batches = pending.result()
+                waited = time.perf_counter() - began
+                count, step = stop - step, stop
+                with jax.transfer_guard("disallow"):
+                    state, rows = where.chunk(key, state, batches, processes.put(np.int32(count), where.whole))
+                    if step < steps:
+                        stop = stop_of(step)
+                        pending = feeder.submit(load, step, stop - step)
+                    rows = {name: values[:count] for name, values in jax.device_get(rows).items()}
+                seconds = time.perf_counter() - began
+                speed = agree(seconds) / count
+                yield Chunk(step, state, rows, seconds, waited)
+        finally:
+            # Who leaves off early leaves nothing at work: a program that ends then may crash in XLA's threads.
+            jax.block_until_ready(pending.result())
 
 
 def check_finite(rows: dict[str, np.ndarray], step: int, saved: int | None) -> None:

@@ -1,5 +1,6 @@
 """The command line: `jaxgan COMMAND ...`, each command a dataclass of `options` and a function here."""
 
+import contextlib
 import functools
 import json
 import math
@@ -8,9 +9,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from jaxgan import evaluation, features, run, startup
+from jaxgan import evaluation, features, processes, run, startup, watchdog
 from jaxgan import experiment as experiments
-from jaxgan.errors import DamagedError, DivergedError, InputError, Stopped, UnwrittenError
+from jaxgan.errors import DamagedError, DivergedError, InputError, Stopped, UnwrittenError, shown
 from jaxgan.options import Benchmark, Doctor, Evaluate, Extractor, Measures, Sample, Sweep, Train, parse
 
 
@@ -57,8 +58,8 @@ def run_train(command: Train, function: Callable, options: dict[str, Any]) -> No
     """`jaxgan train`."""
     from jaxgan import preflight, schedule, train
 
+    processes.join(command.coordinator, command.processes, command.process, command.lift)
     startup.use_devices(command.devices, command.lift)
-    experiment = made(command, function, options)
     when = schedule.Schedule(command.log_every, command.sample_every, command.checkpoint_every, command.evaluate_every)
     if min(when[:3], default=0) < 1 or when.evaluate < 0 or command.steps < 1 or command.most_skips < 1:
         names = "--steps, --log-every, --sample-every, --checkpoint-every and --most-skips"
@@ -68,12 +69,17 @@ def run_train(command: Train, function: Callable, options: dict[str, Any]) -> No
     best = schedule.parse_best(command.keep_best, when)
     if command.measures != Measures() and not when.evaluate:
         raise InputError("--metrics, --extractor and --samples are of evaluations: give --evaluate-every, in steps")
-    measured = wanted(command.measures)
-    run.check_writable(command.workdir)
-    with run.locked(command.workdir):
-        config, data = preflight.prepare(
-            experiment, command.experiment, options, command.workdir, seed=command.seed, lift_name=command.lift
-        )
+    if command.stall_seconds <= 0:
+        raise InputError(f"--stall-seconds {command.stall_seconds:g}: expected a positive number")
+    with contextlib.ExitStack() as held, watchdog.lost():
+        with processes.agreed():
+            experiment, measured = made(command, function, options), wanted(command.measures)
+            if processes.is_first():
+                run.check_writable(command.workdir)
+                held.enter_context(run.locked(command.workdir))
+            config, data = preflight.prepare(
+                experiment, command.experiment, options, command.workdir, seed=command.seed, lift_name=command.lift
+            )
         train.train(
             experiment,
             config,
@@ -86,6 +92,7 @@ def run_train(command: Train, function: Callable, options: dict[str, Any]) -> No
             target=target,
             best=best,
             most_skips=command.most_skips,
+            stall_seconds=command.stall_seconds,
         )
 
 
@@ -102,6 +109,7 @@ def run_benchmark(command: Benchmark, function: Callable, options: dict[str, Any
     startup.use_devices(command.devices, command.lift)
     experiment, plain = made(command, function, options), function(**options)
     data = experiment.data()
+    preflight.check_memory(experiment, data, command.seed)
     batch = data.batch_at(command.seed, 0)
     devices = 1 if command.lift == "jit" else jax.device_count()
     preflight.check_batch(experiment, data, batch, devices)
@@ -248,11 +256,19 @@ def run_doctor(command: Doctor) -> None:
         raise InputError(f"{bad} of these will not do")
 
 
+def tell(text: str) -> None:
+    """The line in which the command line says why it ends; where nothing can be written, the exit code says it."""
+    with contextlib.suppress(OSError):
+        print(f"jaxgan: {text}", file=sys.stderr)
+
+
 def main() -> None:
     """Runs the command line; one line and an exit code tell how it ended.
 
     0: done; 2: what was given cannot be used; 3: training left the finite numbers; 4: a checkpoint could not be
-    written; 128 and a signal's number: it ended the command, a run after everything was saved.
+    written; 5: of several processes one is gone, or all stand still; 128 and a signal's number: it ended the command, a
+    run after everything was saved. 134 is jax's own end, with several lines, where it hears nothing from a process for
+    `processes.HEARTBEAT_SECONDS` that the others do not miss before.
     """
     try:
         startup.prepare()
@@ -273,16 +289,16 @@ def main() -> None:
             case Doctor():
                 run_doctor(command)
     except (InputError, DamagedError) as error:
-        print(f"jaxgan: {error}", file=sys.stderr)
-        sys.exit(2)
+        tell(shown(error, 2000))
+        watchdog.leave(2)
     except DivergedError as error:
-        print(f"jaxgan: diverged at {error}", file=sys.stderr)
-        sys.exit(3)
+        tell(f"diverged at {error}")
+        watchdog.leave(3)
     except UnwrittenError as error:
-        print(f"jaxgan: {error}; make room, and the same command goes on", file=sys.stderr)
-        sys.exit(4)
+        tell(f"{error}; make room, and the same command goes on")
+        watchdog.leave(4)
     except Stopped as stopped:
-        sys.exit(128 + stopped.signal)
+        watchdog.leave(128 + stopped.signal)
     except KeyboardInterrupt:
-        print("jaxgan: interrupted; train goes on from its last checkpoint, a sweep begins again", file=sys.stderr)
-        sys.exit(130)
+        tell("interrupted; train goes on from its last checkpoint, a sweep begins again")
+        watchdog.leave(130)

@@ -109,7 +109,7 @@ def data(data_dir: str) -> Finding:
 
 def disk(place: pathlib.Path) -> Finding:
     """Space where a run would write, and a file written, flushed and read there."""
-    while not place.exists():
+    while not place.is_dir():
         place = place.parent
     probe, content = place / f".probe-{os.getpid()}", os.urandom(PROBE_BYTES)
     try:

@@ -76,8 +76,14 @@ class Timing(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_monitor(workdir: pathlib.Path, start: int, steps: int) -> Iterator["Monitor"]:
-    """A run's records, to go on after step `start`; a killed run's lines of later steps are dropped."""
+def open_monitor(workdir: pathlib.Path, start: int, steps: int, *, silent: bool = False) -> Iterator["Monitor"]:
+    """A run's records, to go on after step `start`; a killed run's lines of later steps are dropped.
+
+    A silent one opens and says nothing: another process does.
+    """
+    if silent:
+        yield Monitor(steps, workdir / "samples", {}, None, silent=True)
+        return
     # A bar for a person at a terminal; lines that a log can hold elsewhere.
     bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True) if sys.stderr.isatty() else None
     monitor = Monitor(steps, workdir / "samples", {}, bar)
@@ -162,6 +168,7 @@ class Monitor:
       open: the files that could be opened, `lines` (metrics.jsonl) and `events` (TensorBoard's).
       bar: progress bar, or None.
       told: what has been told that cannot be written.
+      silent: whether it says nothing.
     """
 
     steps: int
@@ -169,6 +176,7 @@ class Monitor:
     open: dict[str, BinaryIO | Events]
     bar: tqdm | None
     told: set[str] = dataclasses.field(default_factory=set)
+    silent: bool = False
 
     @contextlib.contextmanager
     def spared(self, what: str) -> Iterator[None]:
@@ -181,16 +189,19 @@ class Monitor:
                 self.say(f"{what} cannot be written ({error.strerror}); training goes on without")
 
     def say(self, text: str) -> None:
-        """A line to whoever watches, on standard error."""
-        tqdm.write(text, file=sys.stderr)
+        """A line to whoever watches, on standard error; where that is a file on a full disk, to nobody."""
+        if not self.silent:
+            with contextlib.suppress(OSError):
+                tqdm.write(text, file=sys.stderr)
 
     def line(self, step: int, values: dict[str, Any]) -> None:
         """One line of `metrics.jsonl`, and its numbers to TensorBoard."""
         text = json.dumps({"step": step, **values}, allow_nan=False) + "\n"
+        # First, as with pictures: a run that goes on takes what has its line, or its picture, as told.
+        self._event(lambda events: events.scalars(step, values))
         if "lines" in self.open:
             with self.spared("metrics.jsonl"):
                 _append(self.open["lines"], text.encode())
-        self._event(lambda events: events.scalars(step, values))
 
     def flush(self) -> None:
         """Puts the lines on the disk: a checkpoint that follows is not to be ahead of them."""
@@ -221,11 +232,11 @@ class Monitor:
 
     def picture(self, name: str, step: int, picture: np.ndarray) -> None:
         """`samples/<name>.png`, whole or not at all, and the same to TensorBoard."""
+        self._event(lambda events: events.picture(step, "samples" if name.isdigit() else name, picture))
         with self.spared("samples"):
             partial = self.samples / f"{name}.png.partial"
             partial.write_bytes(render.png(picture))
             partial.replace(self.samples / f"{name}.png")
-        self._event(lambda events: events.picture(step, "samples" if name.isdigit() else name, picture))
 
     def _event(self, write: Callable[[Events], None]) -> None:
         """Writes to TensorBoard's file, while there is one: after half an event nothing more of it could be read."""

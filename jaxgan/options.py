@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import inspect
 import io
+import math
 import operator
 import pathlib
 from collections.abc import Callable
@@ -56,7 +57,16 @@ class Train:
     lift: Literal["jit", "pmap", "mesh", "fsdp"] = "jit"
     """jit: one device; pmap, mesh: every device, the batch split among them; fsdp: weights and optimisers as well."""
     devices: int = 0
-    """Devices for the lift: a CPU is made to show so many; 0: those that there are."""
+    """Devices for the lift, of each process: a CPU is made to show so many; 0: those that there are."""
+    coordinator: str = ""
+    """Several processes, on one host or many: HOST:PORT where process 0 listens for the others, or auto: TPU pods,
+    SLURM, Kubernetes and Open MPI tell. Empty: one process."""
+    processes: int = 1
+    """Number of processes, with --coordinator HOST:PORT."""
+    process: int = 0
+    """Which of them this is; process 0 writes the run directory, and all read and write its checkpoints."""
+    stall_seconds: float = 600.0
+    """Of several processes, each ends itself when no steps were finished for so long."""
     checkpoint_every: int = 500
     """Steps between checkpoints; one is also written at the end."""
     log_every: int = 50
@@ -69,7 +79,7 @@ class Train:
     target: str = ""
     """Stop when a line of metrics fulfils this, e.g. 'evaluate/modes>=8'."""
     keep_best: Annotated[tuple[str, Literal["min", "max"]] | None, tyro.conf.arg(metavar="NAME min|max")] = None
-    """Keep the checkpoint of the best evaluation beside the newest ones, e.g. evaluate/frechet_pixels min."""
+    """Keep the checkpoint of the best evaluation beside the newest ones, e.g. evaluate/FD-pixels min."""
     most_skips: int = 10
     """Steps in a row that may leave the finite numbers, none of which is taken, before the run ends."""
 
@@ -247,6 +257,28 @@ def offering(name: str, function: Callable | None) -> Any:
     return Annotated[whole, tyro.conf.subcommand(name, description=command.__doc__.splitlines()[0])]
 
 
+def check(command: Any) -> None:
+    """Refuses values that no option has a use for.
+
+    Raises:
+      InputError: for a number that is not finite or takes more than 32 bits, or a text that cannot be printed.
+    """
+    for field in dataclasses.fields(command):
+        given = getattr(command, field.name)
+        if dataclasses.is_dataclass(given):
+            check(given)
+        option = f"--{field.name.replace('_', '-')}"
+        for value in given if isinstance(given, tuple) else (given,):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{option} {value}: expected a finite number")
+            if isinstance(value, int) and not -(2**31) <= value < (2**32 if field.name == "seed" else 2**31):
+                raise InputError(f"{option}: expected a number of 32 bits, got one of {value.bit_length()}")
+            if isinstance(value, pathlib.Path) and max(map(len, [*value.parts, ""])) > 255:
+                raise InputError(f"{option}: expected a path with names of at most 255 characters, got a longer one")
+            if isinstance(value, str | pathlib.Path) and not str(value).isprintable():
+                raise InputError(f"{option} {ascii(str(value))}: expected a text that can be printed")
+
+
 def parse(arguments: list[str]) -> tuple[Any, Callable | None, dict[str, Any]]:
     """The command of a command line and, where it is one of `OFFERING`, the experiment's function and options."""
     # The experiment says which options there are, so it is loaded before they are read.
@@ -261,6 +293,8 @@ def parse(arguments: list[str]) -> tuple[Any, Callable | None, dict[str, Any]]:
         Annotated[Doctor, tyro.conf.subcommand("doctor")],
     ]
     parsed = read_options(functools.reduce(operator.or_, commands), arguments)
+    for part in (parsed.run, parsed.experiment) if offers else (parsed,):
+        check(part)
     if offers:
         # Without an ending of .py the file was not looked for above; `load` says what is wrong with it.
         return parsed.run, function or experiments.load(parsed.run.experiment), dataclasses.asdict(parsed.experiment)

@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxgan import checkpoint, guard, monitor, run
-from jaxgan.errors import DivergedError
+from jaxgan import checkpoint, guard, monitor, processes, run
+from jaxgan.errors import DivergedError, InputError
 from jaxgan.experiment import Experiment
 from jaxgan.schedule import Best
 
 PyTree = Any
+_BEST = ((int,), (int, float), (str,), (str,))
+_NO_NOTE = "checkpoint {} does not tell of a run: remove it, or use another --workdir"
 
 
 class Progress(NamedTuple):
@@ -46,11 +48,38 @@ def newest(
       set_aside: as of `checkpoint.restore_newest`.
 
     Raises:
-      InputError: as of `checkpoint.restore_newest`.
+      InputError: as of `checkpoint.restore_newest`, or when it is of another run.
     """
-    return checkpoint.restore_newest(
-        workdir / "checkpoints", template(experiment, config, sharding), set_aside=set_aside
-    )
+    folder = workdir / "checkpoints"
+    found = checkpoint.restore_newest(folder, template(experiment, config, sharding), set_aside=set_aside)
+    with processes.agreed():
+        if found is not None and processes.is_first():
+            run.check_same(folder / str(found.step), noted(found)[0], config)
+    return found
+
+
+def noted(found: checkpoint.Restored) -> tuple[run.Run, Progress]:
+    """The configuration that a checkpoint is of, and where that run stood.
+
+    Raises:
+      InputError: when its note tells of none.
+    """
+    note = found.note
+    try:
+        config, standing = (
+            run.Run(**note["config"]),
+            Progress(monitor.Sums(**note["sums"]), note["skips"], note["best"]),
+        )
+        run.check_kinds(config)
+        sums, best = standing.sums, standing.best
+        sound = all(type(number) is int for number in (standing.skips, sums.count, sums.skipped))
+        sound &= all(type(total) is float for total in sums.totals.values())
+        sound &= best is None or [type(value) in kinds for value, kinds in zip(best, _BEST, strict=True)] == [True] * 4
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(_NO_NOTE.format(found.step)) from error
+    if not sound:
+        raise InputError(_NO_NOTE.format(found.step))
+    return config, standing
 
 
 def template(experiment: Experiment, config: run.Run, sharding: PyTree) -> PyTree:
@@ -72,14 +101,12 @@ def start(
       InputError: when there are checkpoints and none can be used, or the one that can is of another run.
     """
     found = newest(experiment, config, workdir, sharding, set_aside=True)
-    if found is not None:
-        run.check_same(workdir / "checkpoints" / str(found.step), run.Run(**found.note["config"]), config)
-    if not (workdir / "config.json").exists():
+    if processes.is_first() and not (workdir / "config.json").exists():
         run.write(workdir, config)
     if found is None:
         init = jax.jit(experiment.gan.init, out_shardings=sharding)
         return init(key, run.template_batch(config)), Progress(monitor.Sums({}, 0), 0, None)
-    return found.state, Progress(monitor.Sums(**found.note["sums"]), found.note["skips"], found.note["best"])
+    return found.state, noted(found)[1]
 
 
 def save(checkpoints: checkpoint.Checkpoints, config: run.Run, state: PyTree, progress: Progress) -> None:

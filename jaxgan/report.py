@@ -17,13 +17,28 @@ PIECE = 64
 """Number of samples that are drawn at a time."""
 
 
+def gathered(state: PyTree) -> PyTree:
+    """Of a state that lies on several processes' devices what `draw` needs, on one device of this process.
+
+    All processes call it; what is spread over them, but the average, is left out.
+    """
+    if jax.process_count() == 1:
+        return state
+    ema = jax.jit(_same, out_shardings=state.step.sharding)(state.ema)
+    return jax.tree.map(lambda v: v.addressable_data(0) if v.is_fully_replicated else None, state._replace(ema=ema))
+
+
+def _same(tree: PyTree) -> PyTree:
+    return tree
+
+
 def draw(experiment: Experiment, key: jax.Array, state: PyTree, batch: PyTree, count: int) -> PyTree:
     """Samples from a state, on the host; the first ones do not depend on how many are drawn.
 
     Args:
       experiment: whose samples.
       key: of the latents.
-      state: a `GANState`.
+      state: a `GANState`; of several processes, from `gathered`.
       batch: any batch; its conditioning is repeated.
       count: how many.
 
@@ -55,7 +70,7 @@ def tell(
       watch: the run's records.
       experiment: whose samples.
       keys: of the latents of pictures and of evaluations.
-      state: a `GANState`.
+      state: as of `draw`.
       batch: any batch.
       due: 1 for what is.
       means: of metrics, for the line.

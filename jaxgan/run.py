@@ -23,6 +23,8 @@ from jaxgan import experiment as experiments
 from jaxgan.errors import InputError
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+LOCKS = ("lock", "lock.json")
+"""Names of the file that is locked, and of the one that tells who holds it."""
 CONFIG_BYTES = 2**20
 """Size of the largest `config.json` that is read."""
 BATCH_BYTES = 2**34
@@ -68,21 +70,38 @@ def check_writable(workdir: pathlib.Path) -> None:
     probe = workdir / f".probe-{os.getpid()}"
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"jaxgan")
-        probe.unlink()
+        try:
+            with probe.open("xb") as file:  # through no link that somebody has put there
+                file.write(b"jaxgan")
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"--workdir {workdir} cannot be written ({error.strerror}): choose another directory"
+            f"--workdir {workdir} cannot be written ({error.strerror}): mend that, or choose another directory"
         ) from error
+
+
+def check_files(workdir: pathlib.Path) -> None:
+    """Refuses a directory from which a link leads elsewhere, or with what is neither file nor folder, such as a pipe.
+
+    Raises:
+      InputError: names the first.
+    """
+    for part in (*(workdir.iterdir() if workdir.is_dir() else ()), *workdir.glob("samples/*")):
+        if part.is_symlink():
+            raise InputError(f"{part} is a symbolic link: a run directory holds its files itself, move them there")
+        if part.exists() and not part.is_file() and not part.is_dir():  # a file of another process may be gone by now
+            raise InputError(f"{part} is neither a file nor a folder: remove it, or use another --workdir")
 
 
 @contextlib.contextmanager
 def locked(workdir: pathlib.Path) -> Iterator[None]:
-    """Keeps other processes from training in a directory; the system ends a lock with the process that holds it.
+    """Keeps other processes from using a directory; the system ends a lock with the process that holds it.
 
     Raises:
-      InputError: when another process holds it; it names that process.
+      InputError: when another process holds it; it names that process. Also as of `check_files`.
     """
+    check_files(workdir)
     lock = filelock.FileLock(workdir / "lock", timeout=0)
     try:
         lock.acquire()
@@ -129,16 +148,14 @@ def read(workdir: pathlib.Path) -> Run | None:
       InputError: when its `config.json` is not one, or something of the run is a link to elsewhere.
     """
     path = workdir / "config.json"
-    for part in (*(workdir.iterdir() if workdir.is_dir() else ()), *workdir.glob("samples/*")):
-        if part.is_symlink():
-            raise InputError(f"{part} is a symbolic link: a run directory holds its files itself, move them there")
+    check_files(workdir)
     if not path.exists():
         return None
     try:
         if path.stat().st_size > CONFIG_BYTES:
             raise ValueError(f"it has {path.stat().st_size} bytes")
         found = Run(**json.loads(path.read_text()))
-        _check_kinds(found)
+        check_kinds(found)
         template_batch(found)
     except (OSError, ValueError, TypeError, RecursionError, MemoryError) as error:
         why = " ".join(str(error).split())[:200]
@@ -148,7 +165,7 @@ def read(workdir: pathlib.Path) -> Run | None:
     return found
 
 
-def _check_kinds(found: Run) -> None:
+def check_kinds(found: Run) -> None:
     """Refuses a configuration whose parts are not of their kinds.
 
     Raises:

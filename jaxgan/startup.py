@@ -1,6 +1,7 @@
 """What is asked of jax before it starts its devices: flags of its compiler, a cache of programs, how many devices."""
 
 import contextlib
+import logging
 import os
 
 import jax
@@ -26,6 +27,8 @@ def prepare() -> None:
     """Flags and cache for this process; what the user has set in the environment stays."""
     set_flags()
     keep_programs()
+    # Orbax logs each of its errors with a traceback, and raises it: the command line tells it in one line.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 def set_flags() -> None:
@@ -51,7 +54,7 @@ def keep_programs() -> None:
 
 
 def use_devices(count: int, lift_name: str) -> None:
-    """Makes a CPU show so many devices, and a GPU's driver the first so many; 0 leaves them as they are.
+    """Makes a CPU show this process so many devices, and a GPU's driver the first so many; 0 leaves them as they are.
 
     Raises:
       InputError: when the lift runs on one device only, or there are not so many.
@@ -67,8 +70,9 @@ def use_devices(count: int, lift_name: str) -> None:
     for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
         shown = os.environ[name].split(",") if name in os.environ else [str(i) for i in range(count)]
         os.environ[name] = ",".join(shown[:count])
-    if jax.device_count() != count:
-        raise InputError(f"--devices {count}: {jax.default_backend()} shows {jax.device_count()}: choose that number")
+    shown = jax.local_device_count()
+    if shown != count:
+        raise InputError(f"--devices {count}: {jax.default_backend()} shows {shown}: choose that number")
 
 
 def use_all_cores(most: int) -> None:

@@ -55,13 +55,14 @@ def prepare(
         if len(set(values)) < len(values):
             raise InputError(f"option {name} is given a value twice: {', '.join(map(str, values))}")
     run.check_writable(workdir)
-    if any(workdir.iterdir()):
+    if any(path.name not in run.LOCKS for path in workdir.iterdir()):
         raise InputError(f"{workdir} holds something already: give a sweep a --workdir of its own")
     try:
         experiments = [function(**options, **setting) for setting in settings_of(swept)]
     except ValueError as error:  # the game refuses its options
         raise InputError(f"{path}: {error}") from error
     data = experiments[0].data()
+    preflight.check_memory(experiments[0], data, 0)
     batch = data.batch_at(0, 0)
     preflight.check_batch(experiments[0], data, batch, 1)
     first = options | {name: values[0] for name, values in swept.items()}
@@ -128,36 +129,37 @@ def sweep(
     """
     experiments, data = prepare(function, path, options, swept, workdir)
     evaluate = experiments[0].evaluate(wanted)  # refuses before anything compiles; the data are the same for all
-    settings = settings_of(swept)
-    members = [population.Member(setting, seed) for setting in settings for seed in range(seeds)]
-    outcomes = population.train(lambda setting: function(**options, **setting).gan, data, members, steps)
-    batch = data.batch_at(0, 0)
-    for member, outcome in zip(members, outcomes, strict=True):
-        config = run.describe(path, options | member.setting, member.seed, batch)
-        _write(workdir / name_of(member), config, outcome, steps)
+    with run.locked(workdir):
+        settings = settings_of(swept)
+        members = [population.Member(setting, seed) for setting in settings for seed in range(seeds)]
+        outcomes = population.train(lambda setting: function(**options, **setting).gan, data, members, steps)
+        batch = data.batch_at(0, 0)
+        for member, outcome in zip(members, outcomes, strict=True):
+            config = run.describe(path, options | member.setting, member.seed, batch)
+            _write(workdir / name_of(member), config, outcome, steps)
 
-    def told(member, outcome):
-        about = {"directory": name_of(member), "setting": member.setting, "seed": member.seed}
-        if outcome.diverged is not None:
-            return about | {"diverged": dict(zip(("step", "metric"), outcome.diverged, strict=True))}
-        experiment = experiments[settings.index(member.setting)]
-        state = jax.device_put(outcome.state, jax.devices()[0])
-        # The key of `jaxgan evaluate`, where no other seed is given.
-        figures = evaluate(functools.partial(report.draw, experiment, jax.random.key(0), state, batch))
-        return about | {"diverged": None, "metrics": outcome.metrics, "figures": figures}
+        def told(member, outcome):
+            about = {"directory": name_of(member), "setting": member.setting, "seed": member.seed}
+            if outcome.diverged is not None:
+                return about | {"diverged": dict(zip(("step", "metric"), outcome.diverged, strict=True))}
+            experiment = experiments[settings.index(member.setting)]
+            state = jax.device_put(outcome.state, jax.devices()[0])
+            # The key of `jaxgan evaluate`, where no other seed is given.
+            figures = evaluate(functools.partial(report.draw, experiment, jax.random.key(0), state, batch))
+            return about | {"diverged": None, "metrics": outcome.metrics, "figures": figures}
 
-    rows = [told(*pair) for pair in zip(members, outcomes, strict=True)]
-    of_settings = [rows[i : i + seeds] for i in range(0, len(rows), seeds)]
-    results = {
-        "experiment": pathlib.Path(path).name,
-        "options": options,
-        "seeds": seeds,
-        "steps": steps,
-        "settings": list(map(summary.over_seeds, settings, of_settings)),
-        "members": rows,
-    }
-    (workdir / "results.json").write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
-    return results
+        rows = [told(*pair) for pair in zip(members, outcomes, strict=True)]
+        of_settings = [rows[i : i + seeds] for i in range(0, len(rows), seeds)]
+        results = {
+            "experiment": pathlib.Path(path).name,
+            "options": options,
+            "seeds": seeds,
+            "steps": steps,
+            "settings": list(map(summary.over_seeds, settings, of_settings)),
+            "members": rows,
+        }
+        (workdir / "results.json").write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
+        return results
 
 
 def _write(workdir: pathlib.Path, config: run.Run, outcome: population.Outcome, steps: int) -> None:

@@ -14,6 +14,8 @@ EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
 # The modules of jaxgan, packages as one, and the modules of jaxgan that each may import.
 ARROWS = {
     "errors": set(),
+    "watchdog": set(),
+    "processes": {"errors", "watchdog"},
     "losses": set(),
     "penalties": set(),
     "lift": set(),
@@ -37,18 +39,19 @@ ARROWS = {
     "experiment": {"data", "errors", "evaluation", "gan", "render"},
     "options": {"errors", "evaluation", "experiment"},
     "run": {"experiment", "errors"},
-    "checkpoint": {"errors"},
+    "checkpoint": {"errors", "processes", "seal"},
+    "seal": {"errors"},
     "signals": {"errors"},
     "guard": set(),
     "events": set(),
     "monitor": {"events", "render"},
     "schedule": {"errors"},
     "report": {"experiment", "monitor", "schedule"},
-    "progress": {"checkpoint", "errors", "experiment", "guard", "monitor", "run", "schedule"},
-    "chunks": {"lift", "data", "errors"},
-    "preflight": {"run", "data", "errors", "experiment"},
-    "train": {"checkpoint", "chunks", "guard", "monitor", "progress", "report", "run", "schedule", "signals"}
-    | {"data", "errors", "evaluation", "experiment"},
+    "progress": {"checkpoint", "errors", "experiment", "guard", "monitor", "processes", "run", "schedule"},
+    "chunks": {"lift", "data", "errors", "processes"},
+    "preflight": {"run", "data", "errors", "experiment", "processes"},
+    "train": {"checkpoint", "chunks", "guard", "monitor", "processes", "progress", "report", "run", "schedule"}
+    | {"data", "errors", "evaluation", "experiment", "signals", "watchdog"},
     "population": {"chunks", "data", "gan", "lift"},
     "startup": {"cache", "errors", "hardware"},
     "hardware": set(),
@@ -68,6 +71,8 @@ OF_EXPERIMENTS |= {"game", "gan", "joint", "network"}
 PACKAGES = {
     "__init__": set(),
     "errors": set(),
+    "watchdog": {"jax"},
+    "processes": {"jax", "numpy"},
     "losses": {"jax"},
     "penalties": {"jax"},
     "lift": {"jax"},

@@ -1,5 +1,7 @@
 """What is refused before anything compiles, and that the message says what it was."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,7 +85,25 @@ REFUSED = [
         r"the generator makes \[\[28, 28, 1\]\], the data are \[\[32, 32, 1\]\]",
     ),
     ({"x": points(), "devices": 3}, "a batch of 8 examples does not split over 3 devices"),
-    ({"x": points(), "devices": 16}, "a batch of 8 examples does not split over 16 devices"),
+    ({"x": points(), "devices": 16}, "a batch of 8 examples does not split over 16 devices: use 16, say"),
+    ({"x": points(), "devices": 5}, "a batch of 8 examples does not split over 5 devices: use 5, say"),
+    ({"x": points(dtype=np.complex64)}, "the first batch is complex64: expected floating point"),
+    ({"x": points(dtype=np.complex64) * np.nan}, "not finite"),
+    ({"x": np.full((B, 2), np.nan, jnp.bfloat16)}, "not finite"),
+    ({"x": points(np.finfo(np.float32).max, np.inf), "bounds": None}, "not finite"),
+    ({"x": points() * 255 + 255}, r"lies in \[255, 255\]: expected \[-1.0, 1.0\]; rescale"),
+    ({"x": points(), "bounds": (0.5, 1.0)}, r"lies in \[0, 0\]: expected \[0.5, 1.0\]"),
+    (
+        {"x": np.zeros((B, 4, 4, 3), np.float32), "shape": (4, 4, 1)},
+        r"makes \[\[4, 4, 1\]\], .* \[\[4, 4, 3\]\]",
+    ),
+    (
+        {"x": np.zeros((B, 3, 4, 4), np.float32), "shape": (4, 4, 3)},
+        r"makes \[\[4, 4, 3\]\], .* \[\[3, 4, 4\]\]",
+    ),
+    ({"x": np.zeros((B,), np.float32), "shape": (1,)}, r"makes \[\[1\]\], the data are \[\[\]\]"),
+    ({"x": np.zeros((B, 0), np.float32)}, r"has an array of \[8, 0\]: expected no axis of length 0"),
+    ({"x": np.zeros((0, 2), np.float32)}, "a batch of 0 examples: expected at least 1"),
 ]
 
 
@@ -103,6 +123,35 @@ def test_every_leaf_is_looked_at():
     data = make_data({"a": points(), "b": points(np.nan)})
     with pytest.raises(InputError, match="not finite"):
         preflight.check_batch(make_experiment(), data, data.batch_at(0, 0), 1)
+
+
+@pytest.mark.parametrize("length", [0, B - 1, B + 1, 1, None])
+def test_every_array_has_as_many_examples(length):
+    cond = np.float32(0) if length is None else np.zeros((length, 3), np.float32)
+    data = make_data(points(), cond=cond)
+    shape = [] if length is None else [length, 3]
+    shown = re.escape(f"arrays of {[shape, [B, 2]]}: expected {B} examples in each")
+    with pytest.raises(InputError, match=shown):
+        preflight.check_batch(make_experiment(), data._replace(batch_size=B), {"x": points(), "cond": cond}, 1)
+
+
+def test_conditions_are_finite_too():
+    data = make_data(points(), cond=points(np.nan))
+    with pytest.raises(InputError, match="not finite"):
+        preflight.check_batch(make_experiment(), data, data.batch_at(0, 0), 1)
+
+
+@pytest.mark.parametrize("batch", [{}, {"y": points()}, {"x": {}}, points(), None])
+def test_a_batch_without_examples_under_x(batch):
+    with pytest.raises(InputError, match='no examples under "x": expected {"x": array, ...}'):
+        preflight.check_batch(make_experiment(), make_data(points()), batch, 1)
+
+
+@pytest.mark.parametrize("size, use", [(None, "use 8, say"), (8, "use 8, say"), (7, "use fewer, the set has 7")])
+def test_a_size_is_suggested_that_the_set_has(size, use):
+    data = make_data(np.zeros((6, 2), np.float32))
+    with pytest.raises(InputError, match=f"a batch of 6 examples does not split over 8 devices: {use}$"):
+        preflight.check_batch(make_experiment(), data._replace(size=size), data.batch_at(0, 0), 8)
 
 
 def test_nothing_is_made_of_a_large_network():

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 PyTree = Any
 
 
@@ -20,6 +22,8 @@ class Data(NamedTuple):
       size: number of examples in an epoch, or None where the source never ends.
       batch_size: number of examples in a batch.
       range: lowest and highest value that `x` may take, or None where it is unbounded.
+      part: `(rows, seed, step) -> fed`, of which `batch` makes these rows of the step's batch and no others: what one
+        of several processes feeds. None where there is less to feed than that: then each makes the batch whole.
     """
 
     feed: Callable[[int, int], PyTree]
@@ -28,6 +32,7 @@ class Data(NamedTuple):
     size: int | None
     batch_size: int
     range: tuple[float, float] | None
+    part: Callable[[np.ndarray, int, int], PyTree] | None = None
 
     def batch_at(self, seed: int, step: int) -> PyTree:
         """The batch of one step: `batch(arrays, feed(seed, step))`."""

@@ -121,6 +121,7 @@ def from_array(images: np.ndarray, *, batch_size: int) -> Data:
         size=size,
         batch_size=batch_size,
         range=(-1.0, 1.0),
+        part=lambda rows, seed, step: indices_at(seed, step, size, batch_size)[rows],
     )
 
 
@@ -145,6 +146,7 @@ def from_source(images: Source, *, batch_size: int) -> Data:
         size=images.size,
         batch_size=batch_size,
         range=(-1.0, 1.0),
+        part=lambda rows, seed, step: images.fetch(indices_at(seed, step, images.size, batch_size)[rows]),
     )
 
 
