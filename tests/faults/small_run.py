@@ -10,7 +10,7 @@ from jaxgan import checkpoint
 
 DIGITS = pathlib.Path(__file__).parents[2] / "experiments" / "digits.py"
 GAME = ("--features", "8", "--batch-size", "16")
-"""Convolutions, batch normalisation, dropout, Adam and an average; a second or two from start to first step."""
+"""Convolutions, Adam and an average; a second or two from start to first step."""
 EVERY = ("--log-every", "10", "--sample-every", "20", "--checkpoint-every", "10", "--evaluate-every", "20")
 EVERY += ("--samples", "64")
 TIMES = {"examples_per_second", "input_wait_seconds"}
