@@ -116,13 +116,13 @@ def finished(workdir, steps, *options, **changes):
     return small_run.left(workdir)
 
 
-def sound(workdir, said=""):
-    """The checkpoints of a run: all are sound, and no more than the last interval that it told of is missing."""
+def sound(workdir, said="", behind=10):
+    """The checkpoints of a run: all are sound, and of the steps that it told of no more than so many are missing."""
     directory = workdir / "checkpoints"
     there = checkpoint.steps(directory)
     assert [checkpoint.examine(directory, step) for step in there] == ["sound"] * len(there)
     told = [int(step) for step in re.findall(r"^step (\d+)/", said, re.MULTILINE)]
-    assert not told or there[-1] >= told[-1] - 10, (there, told)
+    assert not told or there[-1] >= told[-1] - behind, (there, told)
     return there
 
 
@@ -217,7 +217,8 @@ def test_the_best_survives_kills(count, tmp_path, trained, jaxgan):
         assert code in (0, -signal.SIGKILL), said
         done += code != 0
         assert checkpoint.best_step(workdir / "checkpoints") == 20
-        assert sound(workdir, said)[0] == 20
+        # One checkpoint may be in writing, and that of an evaluated step waits for its evaluation.
+        assert sound(workdir, said, behind=20)[0] == 20
     newest = finished(workdir, steps, *BEST)["step"]
     assert sound(workdir) == [20, newest - 20, newest - 10, newest]
     for which, step in (("--best",), 20), ((), newest):
