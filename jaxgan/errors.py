@@ -34,7 +34,7 @@ class Stopped(BaseException):  # noqa: N818 - no error, and like KeyboardInterru
         self.signal = signal
 
 
-def shown(what: object, most: int = 200) -> str:
+def shown(what: object, most: int = 300) -> str:
     """What others wrote as a part of one line: its beginning, without line breaks and what else moves a cursor."""
     text = " ".join(str(what).split())[:most]
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,6 +1,6 @@
 """What it costs that nothing is lost: a checkpoint beside a plain one of Orbax, and the guard of a step beside none.
 
-    python tests/faults/cost.py --parameters 10000000 100000000
+    python tests/faults/checkpoint_cost.py --parameters 10000000 100000000
 
 Alternated on one directory, medians; "blocked" is what a training waits for, "done" when all of it is written.
 """
