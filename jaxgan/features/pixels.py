@@ -23,7 +23,8 @@ def to_bytes(images: np.ndarray) -> np.ndarray:
     """
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise InputError(f"expected images as floats in [-1, 1], got {images.dtype}: scale bytes with x / 127.5 - 1")
-    low, high = float(images.min()), float(images.max())  # NaN propagates through both
+    images = np.asarray(images)  # XLA's extremes may pass over NaN, NumPy's do not
+    low, high = float(images.min()), float(images.max())
     if not np.isfinite([low, high]).all():
         raise InputError("expected images as floats in [-1, 1], got values that are not finite")
     if low >= 0 and high > 2:  # bytes as floats, which clipping would turn white

@@ -173,3 +173,11 @@ def test_a_learning_rate_that_is_too_large_from_the_first_step_on(tmp_path):
     assert code == 3 and last.startswith("jaxgan: diverged at step 10, the last of 10 in a row not taken: not finite")
     assert last.endswith("try a lower learning rate; there is no checkpoint") and "/opt/" in last
     assert checkpoint.steps(tmp_path / "checkpoints") == []
+
+
+def test_one_number_among_millions_is_found():
+    """XLA's maximum of so many passes over it on a CPU."""
+    leaf = np.zeros((1000, 1000), np.float32)
+    assert guard.first_nonfinite({"a": jax.device_put(leaf)}) is None
+    leaf[0, 5] = np.nan
+    assert guard.first_nonfinite({"a": jax.device_put(leaf)}) == "a"
