@@ -11,56 +11,18 @@ import tempfile
 import threading
 import zlib
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_run
-from jax.sharding import SingleDeviceSharding
 
-from jaxgan import checkpoint, progress, run, seal
-from jaxgan import experiment as experiments
+from jaxgan import checkpoint, seal
 from jaxgan.errors import InputError, UnwrittenError
 
 FLIPS, MANY_FLIPS = 100, 4000
 """Flipped bits, usually and with `-m slow`."""
 UNSEALED = {"commit_success.txt", "_CHECKPOINT_METADATA"}
 """Files of a checkpoint that no seal covers: Orbax writes them after it, and nobody reads them."""
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A run with checkpoints 10 and 20."""
-    workdir = tmp_path_factory.mktemp("damage") / "run"
-    code, said = small_run.finish(workdir, 20)
-    assert code == 0, said
-    return workdir
-
-
-@pytest.fixture(scope="module")
-def restored(made):
-    """`workdir -> (step, bits of every leaf, note)` of what a run would go on from."""
-    config = run.read(made)
-    experiment = experiments.load(str(small_run.DIGITS))(**config.options)
-    place = SingleDeviceSharding(jax.devices()[0])
-
-    def of(workdir):
-        found = progress.newest(experiment, config, workdir, place, set_aside=True)
-        return found.step, [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(found.state)], found.note
-
-    return of
-
-
-@pytest.fixture(scope="module")
-def truth(made, restored):
-    """What the undamaged checkpoints hold, by step."""
-    found = {20: restored(made)}
-    with tempfile.TemporaryDirectory() as place:
-        earlier = pathlib.Path(shutil.copytree(made, f"{place}/run"))
-        shutil.rmtree(earlier / "checkpoints" / "20")
-        found[10] = restored(earlier)
-    assert found[10][0] == 10 and found[10][1] != found[20][1]
-    return found
 
 
 @pytest.fixture

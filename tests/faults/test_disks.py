@@ -40,15 +40,6 @@ def mount(tmp_path):
         subprocess.run(["umount", folder], check=True)
 
 
-@pytest.fixture(scope="session")
-def begun(tmp_path_factory):
-    """A run of 20 steps, which each test goes on with in a copy."""
-    workdir = tmp_path_factory.mktemp("begun") / "run"
-    code, said = small_run.finish(workdir, 20)
-    assert code == 0, said
-    return workdir
-
-
 def fill(folder, free):
     """Fills a disk but for so many bytes, in whole pages; the file that does."""
     filler, page = folder / "filler", resource.getpagesize()
@@ -79,10 +70,10 @@ def check_same(workdir, expected):
 
 
 @pytest.mark.parametrize("case", [pytest.param(i, marks=[pytest.mark.slow] if i >= QUICK else []) for i in range(MANY)])
-def test_a_disk_that_becomes_full_in_a_save(case, begun, mount, tmp_path, uninterrupted):
+def test_a_disk_that_becomes_full_in_a_save(case, made, mount, tmp_path, uninterrupted):
     disk = mount(tmp_path / "disk", "size=16m")
     workdir = disk / "run"
-    shutil.copytree(begun, workdir)
+    shutil.copytree(made, workdir)
     filler = fill(disk, random.Random(case).randrange(2**14, 2**17))
     code, said = small_run.finish(workdir, STEPS)
     there = sound(workdir)
@@ -95,11 +86,11 @@ def test_a_disk_that_becomes_full_in_a_save(case, begun, mount, tmp_path, uninte
 
 
 @pytest.mark.slow
-def test_the_last_checkpoint_does_not_fit(begun, mount, tmp_path, uninterrupted):
+def test_the_last_checkpoint_does_not_fit(made, mount, tmp_path, uninterrupted):
     """It is written in the background, and nothing comes after it that could tell."""
     disk = mount(tmp_path / "disk", "size=16m")
     workdir, only_last = disk / "run", ("--checkpoint-every", "1000")
-    shutil.copytree(begun, workdir)
+    shutil.copytree(made, workdir)
     fill(disk, 2**17)
     code, said = small_run.finish(workdir, STEPS, *only_last)
     assert code == 4 and "(the disk is full); the newest that is whole is step 20;" in told(said), said
@@ -128,12 +119,12 @@ def test_a_file_that_may_not_grow(tmp_path, uninterrupted):
 
 
 @pytest.mark.parametrize("free", [2**13, pytest.param(2**16, marks=pytest.mark.slow)])
-def test_a_disk_full_for_lines_and_pictures_alone(free, begun, mount, tmp_path, uninterrupted):
+def test_a_disk_full_for_lines_and_pictures_alone(free, made, mount, tmp_path, uninterrupted):
     """Checkpoints have a disk of their own. Each kind is told of once, and the run is the same."""
     workdir = mount(tmp_path / "run", "size=4m")
-    shutil.copytree(begun, workdir, dirs_exist_ok=True)
+    shutil.copytree(made, workdir, dirs_exist_ok=True)
     mount(workdir / "checkpoints", "size=16m")
-    shutil.copytree(begun / "checkpoints", workdir / "checkpoints", dirs_exist_ok=True)
+    shutil.copytree(made / "checkpoints", workdir / "checkpoints", dirs_exist_ok=True)
     fill(workdir, free)
     code, said = small_run.finish(workdir, STEPS)
     lines = [line for line in said.splitlines() if "cannot be written" in line]
@@ -167,11 +158,11 @@ def refused(*words):
 @pytest.mark.parametrize(
     "name", ["read-only", pytest.param("file", marks=pytest.mark.slow), pytest.param("below", marks=pytest.mark.slow)]
 )
-def test_a_directory_that_cannot_be_written(name, begun, mount, tmp_path):
+def test_a_directory_that_cannot_be_written(name, made, mount, tmp_path):
     """Root may write wherever a file system lets it, so a directory without the right to is not enough."""
     if name == "read-only":
         disk = mount(tmp_path / "disk", "size=16m")
-        shutil.copytree(begun, disk / "run")
+        shutil.copytree(made, disk / "run")
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         places = [disk / "run", disk / "new"]
     else:

@@ -53,15 +53,6 @@ def tree(workdir):
     return {str(path.relative_to(workdir)): path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A run of 20 steps with checkpoints 10 and 20."""
-    workdir = tmp_path_factory.mktemp("drift") / "run"
-    code, said = small_run.finish(workdir, 20)
-    assert code == 0, said
-    return workdir
-
-
 @pytest.fixture
 def workdir(made, tmp_path):
     return pathlib.Path(shutil.copytree(made, tmp_path / "run"))

@@ -17,15 +17,13 @@ import tempfile
 import zipfile
 import zlib
 
-import jax
 import numpy as np
 import pytest
 import small_run
 import tensorstore
-from jax.sharding import SingleDeviceSharding
 from test_hostile_files import bounded, damaged
 
-from jaxgan import checkpoint, monitor, progress, run, seal
+from jaxgan import checkpoint, monitor, run, seal
 from jaxgan import experiment as experiments
 from jaxgan.errors import InputError
 
@@ -47,37 +45,6 @@ told, status = pathlib.Path(sys.argv.pop(1)), pathlib.Path("/proc/self/status")
 atexit.register(lambda: told.write_text(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]))
 main()
 """
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A run with checkpoints 10 and 20."""
-    workdir = tmp_path_factory.mktemp("hostile") / "run"
-    code, said = small_run.finish(workdir, 20)
-    assert code == 0, said
-    return workdir
-
-
-@pytest.fixture(scope="module")
-def restored(made):
-    """`workdir -> (step, bits of every leaf)` of what a run would go on from."""
-    config = run.read(made)
-    experiment = experiments.load(str(small_run.DIGITS))(**config.options)
-    place = SingleDeviceSharding(jax.devices()[0])
-
-    def of(workdir):
-        found = progress.newest(experiment, config, workdir, place, set_aside=True)
-        return found.step, [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(found.state)]
-
-    return of
-
-
-@pytest.fixture(scope="module")
-def truth(made, restored, tmp_path_factory):
-    """What the two checkpoints hold, by step."""
-    earlier = shutil.copytree(made, tmp_path_factory.mktemp("earlier") / "run")
-    shutil.rmtree(earlier / "checkpoints" / "20")
-    return {20: restored(made), 10: restored(earlier)}
 
 
 @pytest.fixture
@@ -124,7 +91,7 @@ def outcome(workdir, restored, truth):
     except InputError as error:
         assert "\n" not in str(error) and str(error).isprintable() and len(str(error)) < 2000
         return str(error)
-    assert found == truth[found[0]]
+    assert found[:2] == truth[found[0]][:2]
     return found[0]
 
 
