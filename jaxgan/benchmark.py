@@ -96,7 +96,7 @@ def loop(
     """
     timed = []
     for done in chunks.run(where, load, key, state, 0, scan * (count + 1), lambda step: step + scan):
-        chunks.check_finite(done.rows, done.step, None)
+        chunks.check_finite(done.rows, done.step)
         timed.append((done.seconds, done.waited))
         state = done.state
     seconds, waited = zip(*timed[1:], strict=True)

@@ -170,7 +170,7 @@ def run(
             jax.block_until_ready(pending.result())
 
 
-def check_finite(rows: dict[str, np.ndarray], step: int, saved: int | None) -> None:
+def check_finite(rows: dict[str, np.ndarray], step: int) -> None:
     """Refuses metrics of the steps up to `step` that are not finite.
 
     Raises:
@@ -179,6 +179,7 @@ def check_finite(rows: dict[str, np.ndarray], step: int, saved: int | None) -> N
     for name, values in rows.items():
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
-            kept = "there is no checkpoint" if saved is None else f"the last checkpoint is step {saved}"
             at = step - len(values) + int(bad[0]) + 1
-            raise DivergedError(f"step {at}: {name} is {values[bad[0]]}; {kept}; try a lower learning rate")
+            raise DivergedError(
+                f"step {at}: {name} is {values[bad[0]]}; there is no checkpoint; try a lower learning rate"
+            )
