@@ -11,7 +11,7 @@ from typing import Any
 
 from jaxgan import evaluation, features, processes, run, startup, watchdog
 from jaxgan import experiment as experiments
-from jaxgan.errors import DamagedError, DivergedError, InputError, Stopped, UnwrittenError, shown
+from jaxgan.errors import DamagedError, DivergedError, InputError, Stopped, UnwrittenError, shown, tell
 from jaxgan.options import Benchmark, Doctor, Evaluate, Extractor, Measures, Sample, Sweep, Train, parse
 
 
@@ -254,12 +254,6 @@ def run_doctor(command: Doctor) -> None:
         bad += finding.verdict == "bad"
     if bad:
         raise InputError(f"{bad} of these will not do")
-
-
-def tell(text: str) -> None:
-    """The line in which the command line says why it ends; where nothing can be written, the exit code says it."""
-    with contextlib.suppress(OSError):
-        print(f"jaxgan: {text}", file=sys.stderr)
 
 
 def main() -> None:

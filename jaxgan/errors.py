@@ -2,6 +2,10 @@
 with one line and an exit code of its own.
 """
 
+import contextlib
+import functools
+import os
+
 
 class InputError(ValueError):
     """What was given cannot be used: the message says what, expected against got, and what to do.
@@ -38,3 +42,20 @@ def shown(what: object, most: int = 300) -> str:
     """What others wrote as a part of one line: its beginning, without line breaks and what else moves a cursor."""
     text = " ".join(str(what).split())[:most]
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def tell(text: str) -> None:
+    """The line in which the command line says why it ends; where nothing can be written, the exit code says it."""
+    _write(f"jaxgan: {text}")
+
+
+@functools.cache
+def tell_ignored(text: str) -> None:
+    """An error that ends nothing, in a line, and not again: on a full disk, each of dozens of writes fails alike."""
+    _write(f"ignored: {text}")
+
+
+def _write(line: str) -> None:
+    """Writes a line to standard error, whole: past a buffer whose lock another thread may hold, in one call."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode(errors="backslashreplace"))

@@ -3,11 +3,12 @@
 import contextlib
 import logging
 import os
+import sys
 
 import jax
 
 from jaxgan import cache, hardware
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, shown, tell_ignored
 
 # Flags of XLA that make a CPU faster, `--name=value`, where XLA_FLAGS does not name them. XLA ends the process on a
 # flag that it does not know, so only what every jaxlib that pyproject.toml admits knows may stand here.
@@ -27,8 +28,13 @@ def prepare() -> None:
     """Flags and cache for this process; what the user has set in the environment stays."""
     set_flags()
     keep_programs()
-    # Orbax logs each of its errors with a traceback, and raises it: the command line tells it in one line.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    # Orbax logs each of its errors with a traceback, and raises it: the command line tells it in one line. Where many
+    # of its writes fail it raises the first, and asyncio logs the others, which nobody asks for.
+    for library in ("absl", "asyncio"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    # What TensorStore's threads have still to do then fails as well. Python writes such tracebacks in pieces, between
+    # which other threads write their own.
+    sys.unraisablehook = lambda it: tell_ignored(shown(f"{it.exc_type.__name__}: {it.exc_value}"))
 
 
 def set_flags() -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import jax
 
+from jaxgan.errors import tell
+
 LOST = 5
 """Exit code of a process that ends because another one is gone, or all stand still."""
 STALL_SECONDS = 600.0
@@ -97,7 +99,7 @@ def _name() -> str:
 
 def _end(text: str) -> None:
     """Ends this process at once, with a line."""
-    os.write(2, f"jaxgan: {text}\n".encode())  # past locks that another thread may hold
+    tell(text)
     os._exit(LOST)
 
 

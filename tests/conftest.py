@@ -34,18 +34,19 @@ def data_sets() -> pathlib.Path:
 
 
 @pytest.fixture
-def jaxgan(monkeypatch, capsys):
+def jaxgan(monkeypatch, capfd):
     """Runs a command line in this process: `(exit code, standard output, standard error)`."""
     from jaxgan import cli
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["jaxgan", *map(str, arguments)])
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # which the command line sets
         code = 0
         try:
             cli.main()
         except SystemExit as end:
             code = end.code or 0
-        said = capsys.readouterr()
+        said = capfd.readouterr()
         return code, said.out, said.err
 
     return call
