@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import errno
 import json
-import math
 import os
 import pathlib
 import re
@@ -23,10 +22,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
-from jaxgan import processes, seal
+from jaxgan import leaves, processes, seal
 from jaxgan.errors import DamagedError, InputError, UnwrittenError, shown
 
 PyTree = Any
@@ -142,11 +140,11 @@ def save(checkpoints: Checkpoints, step: int, state: PyTree, note: dict[str, Any
         if processes.is_first():
             removed = _rename_superseded(checkpoints.directory, there)
             checkpoints.removals.extend(checkpoints.remover.submit(_remove, folder) for folder in removed)
-            if shutil.disk_usage(checkpoints.directory).free < 2 * sum(map(_bytes, jax.tree.leaves(state))):
+            if shutil.disk_usage(checkpoints.directory).free < 2 * leaves.size(state):
                 for removal in checkpoints.removals:
                     removal.result()
-        record = {"step": step, "note": note, "best": best, "leaves": _signatures(state, with_digest=True)}
-        items = ocp.args.Composite(state=ocp.args.StandardSave(_by_path(state)), record=ocp.args.JsonSave(record))
+        record = {"step": step, "note": note, "best": best, "leaves": leaves.signatures(state, with_digest=True)}
+        items = ocp.args.Composite(state=ocp.args.StandardSave(leaves.by_path(state)), record=ocp.args.JsonSave(record))
         checkpoints.writer.save(checkpoints.directory / str(step), args=items)
 
 
@@ -168,7 +166,7 @@ def restore(directory: pathlib.Path, step: int, template: PyTree) -> Restored:
     with processes.agreed():
         record = _record(folder) if processes.is_first() else None
     record = processes.from_first(record)
-    held, wanted = record["leaves"], _signatures(template, with_digest=False)
+    held, wanted = record["leaves"], leaves.signatures(template, with_digest=False)
     for leaf in sorted(held.keys() | wanted.keys()):
         there, here = held.get(leaf, ["nothing"])[0], wanted.get(leaf, ["nothing"])[0]
         if there != here:
@@ -178,12 +176,12 @@ def restore(directory: pathlib.Path, step: int, template: PyTree) -> Restored:
             )
     with processes.agreed():
         if processes.is_first():
-            seal.check(folder, sum(map(_bytes, jax.tree.leaves(template))))
+            seal.check(folder, leaves.size(template))
     with processes.agreed():
-        found = _arrays(folder, _by_path(template))
-    state = jax.tree.unflatten(jax.tree.structure(template), [found[path] for path in _by_path(template)])
+        found = _arrays(folder, leaves.by_path(template))
+    state = jax.tree.unflatten(jax.tree.structure(template), [found[path] for path in leaves.by_path(template)])
     with processes.agreed():
-        for leaf, signature in _signatures(state, with_digest=True).items():
+        for leaf, signature in leaves.signatures(state, with_digest=True).items():
             if signature != held[leaf]:
                 raise DamagedError(f"checkpoint {step} is damaged: {leaf} is not what was saved")
     return Restored(step, state, record["note"])
@@ -291,40 +289,6 @@ def _arrays(folder: pathlib.Path, template: dict[str, Any]) -> dict[str, jax.Arr
         except Exception as error:  # Orbax and TensorStore raise many kinds, a bare Exception among them
             why = f"checkpoint {folder.name} is damaged: its state cannot be read ({shown(error)})"
             raise DamagedError(why) from error
-
-
-def _bytes(leaf: jax.Array | jax.ShapeDtypeStruct) -> int:
-    return math.prod(leaf.shape) * leaf.dtype.itemsize
-
-
-def _by_path(tree: PyTree) -> dict[str, Any]:
-    """The leaves of a tree by their paths, in their order."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
-def _signatures(tree: PyTree, *, with_digest: bool) -> dict[str, list]:
-    """`[dtype and shape, CRC-32]` of every leaf, by its path."""
-    leaves = _by_path(tree)
-    signatures = {path: [f"{leaf.dtype}{list(leaf.shape)}"] for path, leaf in leaves.items()}
-    if with_digest:
-        with ThreadPoolExecutor() as threads:  # zlib lets go of the interpreter
-            for path, crc in zip(leaves, threads.map(_crc, map(_on_host, leaves.values())), strict=True):
-                signatures[path].append(crc)
-    return signatures
-
-
-def _on_host(leaf: jax.Array) -> np.ndarray:
-    """A leaf, whole, in this process' memory; on a CPU it is not copied."""
-    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
-        return np.asarray(leaf)
-    from jax.experimental import multihost_utils
-
-    return multihost_utils.process_allgather(leaf, tiled=True)
-
-
-def _crc(leaf: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(leaf))
 
 
 def _rename_superseded(directory: pathlib.Path, there: list[int]) -> list[pathlib.Path]:

@@ -14,7 +14,7 @@ EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
 # The modules of jaxgan, packages as one, and the modules of jaxgan that each may import.
 ARROWS = {
     "errors": set(),
-    "watchdog": set(),
+    "watchdog": {"errors"},
     "processes": {"errors", "watchdog"},
     "losses": set(),
     "penalties": set(),
@@ -39,7 +39,8 @@ ARROWS = {
     "experiment": {"data", "errors", "evaluation", "gan", "render"},
     "options": {"errors", "evaluation", "experiment"},
     "run": {"experiment", "errors"},
-    "checkpoint": {"errors", "processes", "seal"},
+    "checkpoint": {"errors", "leaves", "processes", "seal"},
+    "leaves": set(),
     "seal": {"errors"},
     "signals": {"errors"},
     "guard": set(),
