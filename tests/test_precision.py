@@ -311,7 +311,14 @@ def after_a_step(run, wrapped):
     return jax.device_get(lifted(key, state, batch)[0])
 
 
-@pytest.mark.parametrize("run, plain", [("scan", "scan"), ("pmap", "mesh"), ("mesh", "mesh")])
+@pytest.mark.parametrize(
+    "run, plain",
+    [
+        pytest.param("scan", "scan", marks=pytest.mark.slow),
+        pytest.param("pmap", "mesh", marks=pytest.mark.slow),
+        ("mesh", "mesh"),
+    ],
+)
 def test_rematerialised_steps_are_the_plain_ones(run, plain):
     """Second-order penalties, dropout's masks, batch and spectral statistics; SGD, whose steps show a wrong scale."""
     pair = after_a_step(run, True), after_a_step(plain, False)

@@ -209,7 +209,7 @@ def field_of(name):
     return field, point, np.linalg.eigvals(np.asarray(matrix))
 
 
-@pytest.mark.parametrize(("name", "which"), [("points", "LM"), ("images", "LR")])
+@pytest.mark.parametrize(("name", "which"), [("points", "LM"), pytest.param("images", "LR", marks=pytest.mark.slow)])
 def test_networks_have_the_eigenvalues_of_their_whole_jacobian(name, which):
     field, point, all_values = field_of(name)
     assert sum(leaf.size for leaf in jax.tree.leaves(point)) > DENSE  # so it is Arnoldi's iteration that answers

@@ -101,7 +101,7 @@ def grid(rates, seeds, name="lr"):
     return [population.Member({name: rate}, seed) for rate in rates for seed in range(seeds)]
 
 
-@pytest.mark.parametrize("kind", ["points", "images"])
+@pytest.mark.parametrize("kind", [pytest.param("points", marks=pytest.mark.slow), "images"])
 def test_a_member_is_the_run_that_train_makes(jaxgan, files, tmp_path, monkeypatch, kind):
     """Nine members on five of eight devices, so that one place is empty, in chunks of two steps."""
     monkeypatch.setattr(population, "TAIL", 2)
@@ -140,6 +140,7 @@ def test_the_batches_of_a_member_are_those_of_its_seed():
             np.testing.assert_array_equal(batches[i], chunks.loader(data, seed, 4, alone)(1, 3)["x"])
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_changes_no_other(jaxgan, files, tmp_path, monkeypatch):
     """One device, so that all run in one loop; what is reported is what `jaxgan train` reports."""
     monkeypatch.setattr(population, "devices", lambda count: jax.devices()[:1])

@@ -99,7 +99,7 @@ def test_another_seed_is_another_run(tmp_path):
     assert (leaf[0] != leaf[1]).any()
 
 
-@pytest.mark.parametrize("name", ["pmap", "mesh"])
+@pytest.mark.parametrize("name", [pytest.param("pmap", marks=pytest.mark.slow), "mesh"])
 def test_eight_devices_run_what_one_runs(tmp_path, name):
     """The loop, the loader and its guard on eight devices; Adam makes rounding grow, so the steps are few."""
     when = schedule.Schedule(log=1, sample=100, checkpoint=5)

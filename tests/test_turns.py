@@ -181,7 +181,7 @@ def test_a_mesh_divides_every_microbatch_among_its_devices():
     assert sent == {"all-reduce"}, "nothing but gradients and metrics"
 
 
-@pytest.mark.parametrize("simultaneous", [False, True])
+@pytest.mark.parametrize("simultaneous", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_activations_take_the_memory_of_one_microbatch_for_a_second_forward_pass(simultaneous):
     """The step of experiments/mnist_dcgan.py, compiled for its batch of 256, whole and as four."""
     batch, key = {"x": jnp.zeros((256, 28, 28, 1))}, jax.random.key(0)

@@ -207,7 +207,8 @@ def placed(workdir, path, step, count, name):
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(found.state)]
 
 
-@pytest.mark.parametrize("name", ["mesh", pytest.param("fsdp", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mesh", "fsdp"])
 def test_a_run_moves_from_8_devices_to_1_to_4_to_8(name, plain, tmp_path):
     path, alone = plain
     workdir, there = tmp_path / "run", {}

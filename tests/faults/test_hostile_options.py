@@ -25,7 +25,7 @@ NAMES = {command: command.__name__.lower() for command in COMMANDS}
 PLACES = {"experiment": RING, "dataset": "digits"}
 """What commands take without an option's name, and a sound value."""
 TINY = {"--width": "8", "--batch-size": "16"}
-FEW = 6
+FEW = 3
 """Cases of each command that are tried usually; all are with `-m slow`."""
 SECONDS = 30
 """What one command may take; a tiny one takes about one."""

@@ -30,7 +30,7 @@ from jaxgan.errors import InputError
 # Orbax reads arrays side by side; where one fails, Python tells of each of the others that nobody waits for it.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-QUICK, MANY = 100, 2000
+QUICK, MANY = 50, 2000
 """Mutations of each file, usually and with `-m slow`."""
 BYTES, SECONDS = 512 << 20, 20
 """What reading one hostile directory may add to the memory of this process, and take."""
@@ -324,7 +324,7 @@ def large(kind):
     return b"[" * 10**7 if kind == "deep" else b'{"leaves": [' + b"[]," * (seal.TEXT_BYTES // 3 - 20) + b"[]]}"
 
 
-@pytest.mark.parametrize("kind", ["a gigabyte", "deep", "wide"])
+@pytest.mark.parametrize("kind", ["a gigabyte", "deep", pytest.param("wide", marks=pytest.mark.slow)])
 def test_large_texts(kind, workdir, restored, truth, capsys):
     folder, content = workdir / "checkpoints" / "20", large(kind)
     for name in PLACES[:3] if kind == "wide" else PLACES:
@@ -396,6 +396,7 @@ def fill(workdir):
         file.truncate(2**28)
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_command(workdir, tmp_path):
     fill(workdir)
     out = tmp_path / "samples.npy"

@@ -180,10 +180,10 @@ def test_killed_while_it_removes_a_checkpoint(count, tmp_path):
     assert newest >= max(checkpoint.KEEP, count // 4)
 
 
-@kills(1, 10)
-def test_killed_in_its_first_save_it_begins_anew(count, tmp_path, uninterrupted):
+@pytest.mark.slow
+def test_killed_in_its_first_save_it_begins_anew(tmp_path, uninterrupted):
     chance = random.Random(4)
-    for i in range(count):
+    for i in range(10):
         workdir = tmp_path / f"run{i}"
         code, said = struck(saving_first, chance, workdir, STEPS)
         assert code == -signal.SIGKILL and checkpoint.steps(workdir / "checkpoints") == [], said
@@ -207,11 +207,11 @@ def test_with_every_checkpoint_damaged_it_does_not_begin_anew(tmp_path, trained)
     assert files() == before
 
 
-@kills(1, 20)
-def test_the_best_survives_kills(count, tmp_path, trained, jaxgan):
+@pytest.mark.slow
+def test_the_best_survives_kills(tmp_path, trained, jaxgan):
     chance, workdir = random.Random(5), shutil.copytree(trained, tmp_path / "run")
     code, done, steps = 0, 0, STEPS
-    while done < count:
+    while done < 20:
         steps += 40 * (code == 0)
         code, said = struck(anywhere, chance, workdir, steps, *BEST)
         assert code in (0, -signal.SIGKILL), said
@@ -234,16 +234,8 @@ def test_the_last_evaluation_may_be_the_best(tmp_path):
     assert checkpoint.best_step(tmp_path / "checkpoints") == 40
 
 
-@pytest.mark.parametrize(
-    "critics, stops",
-    [
-        (2, (89,)),
-        pytest.param(2, (21, 37, 58, 89, 110, 178), marks=pytest.mark.slow),
-        pytest.param(1, (45, 89), marks=pytest.mark.slow),
-        pytest.param(4, (45, 89), marks=pytest.mark.slow),
-    ],
-    ids=str,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("critics, stops", [(2, (21, 37, 58, 89, 110, 178)), (1, (45, 89)), (4, (45, 89))], ids=str)
 def test_stops_change_nothing(critics, stops, tmp_path):
     """In an evaluation, in an epoch, at its end (89 steps), between steps not taken; with all that a state may hold."""
     changes = {"experiment": ROUGH, "game": ("--discriminator-steps", critics)}

@@ -131,7 +131,8 @@ def test_a_run_skips_and_counts(case, bad, tmp_path):
     assert len({name for name in after if leaves(tmp_path)[0][name] != after[name]}) > len(after) / 2
 
 
-@pytest.mark.parametrize("case", [pytest.param(c, marks=[] if c == "jit" else pytest.mark.slow) for c in LIFTED])
+@pytest.mark.slow
+@pytest.mark.parametrize("case", LIFTED)
 def test_a_run_ends_after_so_many_steps_in_a_row(case, tmp_path):
     """All from step 6 on are skipped; it is stopped after two of them, goes on, and counts them too."""
     kind, *options = LIFTED[case]

@@ -17,17 +17,12 @@ from jaxgan.errors import Stopped
 SLOW_GAME = pathlib.Path(__file__).with_name("slow_game.py")
 STEPS = 120
 MANY = 10
-"""Steps at which each signal comes, with `-m slow`; usually one comes at one."""
+"""Steps at which each signal comes."""
 SECONDS = 20
 """Longest from a signal to the end of the process; one or two where the machine has nothing else to do."""
 NAMES = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 PLACES = {"tracing": {0}, "picture": {20}, "evaluation": {20}, "batch": {20, 30}, "save": {10, 20, 30}}
 """Where the slow game is slow, and the last checkpoint that a signal there may leave; 0 is none."""
-
-
-def some_slow(items, quick):
-    """Items of which only some are for the quick tests."""
-    return [pytest.param(item, marks=[] if item in quick else pytest.mark.slow) for item in items]
 
 
 def reached(place, workdir):
@@ -65,7 +60,8 @@ def check_goes_on(workdir, uninterrupted, **changes):
     return said
 
 
-@pytest.mark.parametrize("case", some_slow(itertools.product(NAMES, range(MANY)), [("SIGTERM", 0)]))
+@pytest.mark.slow
+@pytest.mark.parametrize("case", itertools.product(NAMES, range(MANY)))
 def test_a_signal_at_any_step(case, tmp_path, uninterrupted):
     name, rng, workdir = case[0], random.Random(str(case)), tmp_path / "run"
     after = 10 * rng.randrange(STEPS // 10 - 2)
@@ -84,7 +80,13 @@ def test_a_signal_at_any_step(case, tmp_path, uninterrupted):
     assert check_goes_on(workdir, uninterrupted).startswith(f"step {step} of {STEPS}")
 
 
-@pytest.mark.parametrize("case", some_slow(itertools.product(PLACES, NAMES), [("evaluation", "SIGINT")]))
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[] if case == ("evaluation", "SIGINT") else pytest.mark.slow)
+        for case in itertools.product(PLACES, NAMES)
+    ],
+)
 def test_a_signal_where_a_run_takes_long(case, tmp_path, uninterrupted):
     """What is not training is left off at once; a batch and a save are waited for."""
     (place, name), workdir = case, tmp_path / "run"
@@ -129,7 +131,8 @@ def test_a_signal_before_a_run_listens(seconds, name, tmp_path, uninterrupted):
     check_goes_on(workdir, uninterrupted)
 
 
-@pytest.mark.parametrize("names", some_slow([("SIGTERM", "SIGTERM"), ("SIGINT", "SIGTERM")], [("SIGTERM", "SIGTERM")]))
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [("SIGTERM", "SIGTERM"), ("SIGINT", "SIGTERM")])
 def test_a_second_signal_ends_a_run_at_once(names, tmp_path, uninterrupted):
     """While it waits for its save, as a run does after the first."""
     workdir = tmp_path / "run"
