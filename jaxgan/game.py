@@ -44,7 +44,8 @@ class Game:
       generator_penalty: `(key, step, generator, latents, fake, batch) -> [...]`, averaged; the generator is `Acting` as
         `latents -> samples`.
       augment: `(key, step, x) -> x`, differentiable; what the discriminator sees of data, samples and any points that
-        a penalty asks it about.
+        a penalty asks it about. Or one whose strength follows the training: an object with `init() -> memory`,
+        `apply(memory, key, step, x) -> x` and `update(memory, step, real_logits) -> memory`, a pytree of floats.
       axis_name: mapped axis (`pmap`) over which gradients, statistics and metrics are averaged.
     """
 
@@ -54,7 +55,7 @@ class Game:
     latent: Callable[[jax.Array, Batch], PyTree]
     discriminator_penalty: Any = None
     generator_penalty: Any = None
-    augment: Callable | None = None
+    augment: Any = None
     axis_name: str | None = None
 
     def init(
@@ -71,8 +72,10 @@ class Game:
         d_variables = self.discriminator.init(k_discriminator, batch["x"], cond)
         return GANState(
             step=jnp.zeros((), jnp.int32),
-            generator=_player(generator_tx, g_variables, self.generator_penalty),
-            discriminator=_player(discriminator_tx, d_variables, self.discriminator_penalty),
+            generator=_player(generator_tx, g_variables, penalty=self.generator_penalty),
+            discriminator=_player(
+                discriminator_tx, d_variables, penalty=self.discriminator_penalty, augment=self.augment
+            ),
             ema=jax.tree.map(jnp.copy, g_variables),  # a copy: a buffer that the state holds twice cannot be donated
         )
 
@@ -98,7 +101,9 @@ class Game:
     ) -> tuple[PyTree, PyTree]:
         """Fakes in training, and the generator's statistics, moved on."""
         variables = {"params": _whole_on_mesh(g_params), **state.generator.stats}
-        fake, variables = self.generator.apply(variables, latents, batch.get("cond"), key=key, train=True)
+        fake, variables = self.generator.apply(
+            variables, latents, batch.get("cond"), key=key, train=True, step=state.step
+        )
         return fake, _stats(variables)
 
     def judge(
@@ -117,18 +122,21 @@ class Game:
         """
         real, cond = batch["x"], batch.get("cond")
         k_real, k_fake, k_critic, k_generator, k_d_penalty, k_g_penalty = jax.random.split(key, 6)
+        augment = self.augment
+        if hasattr(augment, "apply"):
+            augment = functools.partial(augment.apply, state.discriminator.memory["augment"])
 
         def logits(variables, x, key):
-            if self.augment is not None:
+            if augment is not None:
                 key, k_augment = jax.random.split(key)
-                x = self.augment(k_augment, state.step, x)
-            return self.discriminator.apply(variables, x, cond, key=key, train=True)
+                x = augment(k_augment, state.step, x)
+            return self.discriminator.apply(variables, x, cond, key=key, train=True, step=state.step)
 
         def penalise(penalty, memory, *arguments):
-            """A penalty's mean, zero where there is none, and what it remembers."""
+            """A penalty's mean, zero where there is none, and the memory with what it remembers."""
             if hasattr(penalty, "apply"):
-                values, memory = penalty.apply(memory, *arguments)
-                return _mean(values), memory
+                values, moved = penalty.apply(memory["penalty"], *arguments)
+                return _mean(values), {**memory, "penalty": moved}
             return (0.0 if penalty is None else _mean(penalty(*arguments))), memory
 
         variables = {"params": _whole_on_mesh(d_params), **state.discriminator.stats}
@@ -152,6 +160,9 @@ class Game:
         g_penalty, g_memory = penalise(
             self.generator_penalty, state.generator.memory, k_g_penalty, state.step, maker, latents, fake, batch
         )
+        if hasattr(self.augment, "update"):
+            moved = self.augment.update(d_memory["augment"], state.step, real_logits)
+            d_memory = {**d_memory, "augment": moved}
         if self.discriminator_penalty is not None:
             metrics["discriminator/penalty"] = d_penalty
         if self.generator_penalty is not None:
@@ -203,7 +214,7 @@ class Game:
         params = optax.apply_updates(player.params, updates)
         return Player(params, stats, opt, memory), optax.tree.norm(grads)
 
-    def finish(self, state: GANState, ema_decay: float) -> GANState:
+    def finish(self, state: GANState, ema_decay: float | Callable[[jax.Array], jax.Array]) -> GANState:
         """The state after both players' moves of a step: the average moved towards the generator, the step counted."""
         variables = {"params": state.generator.params, **state.generator.stats}
         return state._replace(step=state.step + 1, ema=_average(ema_decay, state.step, state.ema, variables))
@@ -212,7 +223,8 @@ class Game:
         """Samples of the averaged generator, one for each example of the batch."""
         k_latent, k_generator = jax.random.split(key)
         latents = _split_over_mesh(self.latent(k_latent, batch))
-        return self.generator.apply(state.ema, latents, batch.get("cond"), key=k_generator, train=False)[0]
+        cond = batch.get("cond")
+        return self.generator.apply(state.ema, latents, cond, key=k_generator, train=False, step=state.step)[0]
 
 
 def batch_size(batch: Batch) -> int:
@@ -220,8 +232,9 @@ def batch_size(batch: Batch) -> int:
     return jax.tree.leaves(batch)[0].shape[0]
 
 
-def _player(tx: optax.GradientTransformation, variables: PyTree, penalty: Any) -> Player:
-    memory = penalty.init() if hasattr(penalty, "init") else {}
+def _player(tx: optax.GradientTransformation, variables: PyTree, **parts: Any) -> Player:
+    """A player at the start, with a memory for each part of its objective that remembers something."""
+    memory = {name: part.init() for name, part in parts.items() if hasattr(part, "init")}
     return Player(variables["params"], _stats(variables), tx.init(variables["params"]), memory)
 
 
@@ -229,10 +242,12 @@ def _stats(variables: PyTree) -> PyTree:
     return {name: value for name, value in variables.items() if name != "params"}
 
 
-def _average(decay: float, step: jax.Array, ema: PyTree, variables: PyTree) -> PyTree:
+def _average(
+    decay: float | Callable[[jax.Array], jax.Array], step: jax.Array, ema: PyTree, variables: PyTree
+) -> PyTree:
     """Moves the average towards the variables; whole numbers (counters) are taken as they are."""
     t = step.astype(jnp.float32)
-    decay = jnp.minimum(decay, (1 + t) / (10 + t))
+    decay = decay(step) if callable(decay) else jnp.minimum(decay, (1 + t) / (10 + t))
 
     def move(old, new):
         floating = jnp.issubdtype(old.dtype, jnp.inexact)

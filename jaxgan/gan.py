@@ -38,11 +38,11 @@ def make_gan(
     latent: Callable[[jax.Array, Batch], PyTree],
     discriminator_penalty: Any = None,
     generator_penalty: Any = None,
-    augment: Callable | None = None,
+    augment: Any = None,
     discriminator_steps: int = 1,
     microbatches: int = 1,
     simultaneous: bool = False,
-    ema_decay: float = 0.999,
+    ema_decay: float | Callable[[jax.Array], jax.Array] = 0.999,
     axis_name: str | None = None,
 ) -> GAN:
     """Builds the game of two players as pure functions of `(key, state, batch)`.
@@ -77,7 +77,8 @@ def make_gan(
       discriminator_steps: discriminator updates for each generator update; it divides the batch size.
       microbatches: cuts of each update's piece, for batches that do not fit into memory.
       simultaneous: both gradients are taken at the same point, instead of the discriminator's update first.
-      ema_decay: decay of the generator's average, per step.
+      ema_decay: decay of the generator's average, per step; or a function of the step, which is taken as it is, without
+        the `min` above.
       axis_name: as of `Game`.
 
     Returns:

@@ -24,7 +24,7 @@ def make_consensus_gan(
     generator_tx: optax.GradientTransformation,
     discriminator_tx: optax.GradientTransformation,
     strength: float,
-    ema_decay: float = 0.999,
+    ema_decay: float | Callable[[jax.Array], jax.Array] = 0.999,
 ) -> GAN:
     """A GAN whose players also descend the length of the joint gradient.
 
@@ -60,7 +60,7 @@ def make_extragradient_gan(
     *,
     generator_tx: optax.GradientTransformation,
     discriminator_tx: optax.GradientTransformation,
-    ema_decay: float = 0.999,
+    ema_decay: float | Callable[[jax.Array], jax.Array] = 0.999,
 ) -> GAN:
     """A GAN that moves by the gradient at the point to which a first update would have led.
 
@@ -102,7 +102,7 @@ def make_unrolled_gan(
     generator_tx: optax.GradientTransformation,
     discriminator_tx: optax.GradientTransformation,
     unroll_steps: int,
-    ema_decay: float = 0.999,
+    ema_decay: float | Callable[[jax.Array], jax.Array] = 0.999,
 ) -> GAN:
     """A GAN whose generator descends its loss against the discriminator as it would be some updates later.
 
@@ -161,7 +161,7 @@ def _make(
     game: Game,
     generator_tx: optax.GradientTransformation,
     discriminator_tx: optax.GradientTransformation,
-    ema_decay: float,
+    ema_decay: float | Callable[[jax.Array], jax.Array],
     directions: Callable,
 ) -> GAN:
     """The GAN that moves along `directions`, `(key, state, batch) -> (d_gradient, g_gradient), state, aux`.

@@ -17,7 +17,8 @@ class Network(NamedTuple):
 
     Attributes:
       init: `(key, x, cond) -> variables`, a dict with `"params"` and any further collections (statistics).
-      apply: `(variables, x, cond, *, key, train) -> (output, variables)`, the second with statistics moved on.
+      apply: `(variables, x, cond, *, key, train, step) -> (output, variables)`, the second with statistics moved on;
+        the step is of the training, for networks that change in its course, or None for what they become.
     """
 
     init: Callable
@@ -27,7 +28,8 @@ class Network(NamedTuple):
 def flax_network(module: Any) -> Network:
     """A Flax (linen) module as a `Network`.
 
-    The module's `__call__` takes `x` and, if it names them, `cond` and `train`; its dropout draws from `"dropout"`.
+    The module's `__call__` takes `x` and, if it names them, `cond`, `train` and `step`; what is random in it draws from
+    `"dropout"`.
 
     Args:
       module: a Flax linen module.
@@ -40,20 +42,20 @@ def flax_network(module: Any) -> Network:
     """
     named = inspect.signature(module.__call__).parameters
 
-    def arguments(cond, train):
+    def arguments(cond, train, step=None):
         if cond is not None and "cond" not in named:
             raise ValueError(
                 f"the batch has a 'cond', but {type(module).__name__} does not take cond: give it one, or drop it"
             )
-        return {name: value for name, value in (("cond", cond), ("train", train)) if name in named}
+        return {name: value for name, value in (("cond", cond), ("train", train), ("step", step)) if name in named}
 
     def init(key, x, cond):
         return module.init(key, x, **arguments(cond, train=False))
 
-    def apply(variables, x, cond, *, key, train):
+    def apply(variables, x, cond, *, key, train, step=None):
         mutable = [name for name in variables if name != "params"] if train else []
         output, moved = module.apply(
-            variables, x, **arguments(cond, train), rngs={"dropout": key}, mutable=mutable or ["nothing"]
+            variables, x, **arguments(cond, train, step), rngs={"dropout": key}, mutable=mutable or ["nothing"]
         )
         return output, {**variables, **moved}
 
@@ -90,10 +92,10 @@ def in_precision(network: Network, precision: Precision) -> Network:
     if precision != "bfloat16":
         raise ValueError(f"precision={precision!r}: expected 'float32' or 'bfloat16'")
 
-    def apply(variables, x, cond, *, key, train):
+    def apply(variables, x, cond, *, key, train, step=None):
         rounded = {**variables, "params": _cast(variables["params"], jnp.bfloat16)}
         x, cond = _cast((x, cond), jnp.bfloat16)
-        output, moved = network.apply(rounded, x, cond, key=key, train=train)
+        output, moved = network.apply(rounded, x, cond, key=key, train=train, step=step)
         moved = {**moved, "params": variables["params"]}
         return _cast(output, jnp.float32), jax.tree.map(lambda new, old: new.astype(old.dtype), moved, variables)
 
@@ -128,10 +130,10 @@ def rematerialised(network: Network) -> Network:
       Chen et al., Training Deep Nets with Sublinear Memory Cost, https://arxiv.org/abs/1604.06174, 2016.
     """
 
-    def apply(variables, x, cond, *, key, train):
-        def run(variables, x, cond, key):
-            return network.apply(variables, x, cond, key=key, train=train)
+    def apply(variables, x, cond, *, key, train, step=None):
+        def run(variables, x, cond, key, step):
+            return network.apply(variables, x, cond, key=key, train=train, step=step)
 
-        return jax.checkpoint(run)(variables, x, cond, key)
+        return jax.checkpoint(run)(variables, x, cond, key, step)
 
     return Network(network.init, apply)

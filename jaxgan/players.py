@@ -17,7 +17,7 @@ class Player(NamedTuple):
       params: its parameters.
       stats: its networks' statistics (batch normalisation), `{}` if none.
       opt: its optimiser's state.
-      memory: what its penalty remembers, `{}` if nothing.
+      memory: what its penalty and, of the discriminator, the augmentation remember, by these names.
     """
 
     params: PyTree

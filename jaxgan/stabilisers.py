@@ -83,7 +83,7 @@ def packed(discriminator: Network, count: int) -> Network:
     def init(key, x, cond):
         return discriminator.init(key, *jax.tree.map(pack, (x, cond)))
 
-    def apply(variables, x, cond, *, key, train):
-        return discriminator.apply(variables, *jax.tree.map(pack, (x, cond)), key=key, train=train)
+    def apply(variables, x, cond, *, key, train, step=None):
+        return discriminator.apply(variables, *jax.tree.map(pack, (x, cond)), key=key, train=train, step=step)
 
     return Network(init, apply)

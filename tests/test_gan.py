@@ -40,7 +40,10 @@ def scalar_network(apply) -> Network:
     def init(key, x, cond):
         return {"params": {"w": jnp.array(0.5)}}
 
-    return Network(init, lambda variables, x, cond, *, key, train: (apply(variables["params"]["w"], x), variables))
+    def scaled(variables, x, cond, *, key, train, step=None):
+        return apply(variables["params"]["w"], x), variables
+
+    return Network(init, scaled)
 
 
 def scalar_gan(**options) -> GAN:
@@ -137,7 +140,7 @@ def test_a_penalty_may_remember(key, simultaneous):
     state, d, g = gan.init(key, batch), 0.5, 0.5
     step = jax.jit(gan.step)
     for asked in (1, 2, 3):
-        assert state.discriminator.memory == state.generator.memory == {"asked": asked - 1}
+        assert state.discriminator.memory == state.generator.memory == {"penalty": {"asked": asked - 1}}
         state, metrics = step(key, state, batch)
         before = d
         np.testing.assert_allclose(metrics["discriminator/penalty"], asked * 3 * d, rtol=1e-5)
@@ -175,7 +178,7 @@ def test_began_keeps_its_balance_as_a_memory(key):
     state, d, g, k = gan.init(key, batch), 0.5, 0.5, 0.0
     step = jax.jit(gan.step)
     for _ in range(4):
-        np.testing.assert_allclose(state.discriminator.memory, k, rtol=1e-5)
+        np.testing.assert_allclose(state.discriminator.memory["penalty"], k, rtol=1e-5)
         state, _ = step(key, state, batch)
         fake = 2 * g
         # d/dd of (1 + d) - k (1 - d fake), for x = -1; the generator's energy 1 - d g z falls along d z
@@ -190,8 +193,8 @@ def test_a_memory_moves_in_every_discriminator_step(key):
     gan = scalar_gan(discriminator_penalty=Counting(), generator_penalty=Counting(), discriminator_steps=3)
     batch = {"x": jnp.full((6,), 3.0)}
     state, _ = jax.jit(gan.step)(key, gan.init(key, batch), batch)
-    assert state.discriminator.memory == {"asked": 3.0}
-    assert state.generator.memory == {"asked": 1.0}
+    assert state.discriminator.memory == {"penalty": {"asked": 3.0}}
+    assert state.generator.memory == {"penalty": {"asked": 1.0}}
 
 
 def test_a_memory_is_averaged_over_devices(key):
@@ -204,7 +207,7 @@ def test_a_memory_is_averaged_over_devices(key):
     gan = scalar_gan(discriminator_penalty=Mean(), axis_name=lift.AXIS)
     batch = {"x": jnp.arange(16.0)}
     state, _ = lift.pmap(gan.step)(key, gan.init(key, batch), batch)
-    np.testing.assert_allclose(state.discriminator.memory, 7.5)
+    np.testing.assert_allclose(state.discriminator.memory["penalty"], 7.5)
 
 
 def test_augmentation_is_between_everything_and_the_discriminator(key):
@@ -329,7 +332,7 @@ def test_statistics_move_only_in_their_players_own_update(key):
     def init(key, x, cond):
         return {"params": {"w": jnp.array(0.5)}, "calls": {"n": jnp.array(0)}}
 
-    def apply(variables, x, cond, *, key, train):
+    def apply(variables, x, cond, *, key, train, step=None):
         count = {"n": variables["calls"]["n"] + 1} if train else variables["calls"]
         return variables["params"]["w"] * x, {**variables, "calls": count}
 
@@ -375,7 +378,7 @@ def test_conditioning_reaches_both_players(key):
     def init(key, x, cond):
         return {"params": {"w": jnp.array(1.0)}}
 
-    def apply(variables, x, cond, *, key, train):
+    def apply(variables, x, cond, *, key, train, step=None):
         return variables["params"]["w"] * x + cond, variables
 
     network = Network(init, apply)
@@ -392,6 +395,49 @@ def test_conditioning_reaches_both_players(key):
     np.testing.assert_array_equal(gan.sample(key, state, batch), batch["cond"])
     _, metrics = gan.step(key, state, batch)
     assert (metrics["discriminator/real_logits"], metrics["discriminator/fake_logits"]) == (6.0, 10.0)
+
+
+def test_networks_augmentation_and_average_see_the_step(key):
+    """Networks that change in the course of a training, an augmentation whose strength follows it, any decay."""
+
+    def init(key, x, cond):
+        return {"params": {"w": jnp.array(1.0)}}
+
+    def counting(variables, x, cond, *, key, train, step=None):
+        return variables["params"]["w"] * x + step, variables
+
+    class Augment:
+        """Adds as much as there were steps, and counts the share of positive logits of data."""
+
+        init = staticmethod(lambda: {"added": jnp.zeros(()), "positive": jnp.zeros(())})
+        apply = staticmethod(lambda memory, key, step, x: x + memory["added"])
+
+        @staticmethod
+        def update(memory, step, real_logits):
+            return {"added": memory["added"] + 1.0, "positive": memory["positive"] + jnp.mean(real_logits > 0)}
+
+    gan = make_gan(
+        Network(init, counting),
+        Network(init, counting),
+        losses.wasserstein,
+        generator_tx=optax.sgd(1.0),
+        discriminator_tx=optax.sgd(0.0),
+        latent=lambda key, batch: jnp.ones_like(batch["x"]),
+        augment=Augment(),
+        ema_decay=lambda step: jnp.where(step == 0, 1.0, 0.25),
+    )
+    batch = {"x": jnp.full((4,), 5.0)}
+    state = gan.init(key, batch)
+    for step in range(3):
+        before, (state, metrics) = state, gan.step(key, state, batch)
+        # The batch's 5, the augmentation's and the discriminator's step; fakes are the generator's weight and step.
+        assert metrics["discriminator/real_logits"] == 5 + 2 * step
+        assert metrics["discriminator/fake_logits"] == 1 + 4 * step
+        assert state.generator.params["w"] == 2 + step
+        expected = 1.0 if step == 0 else 0.25 * before.ema["params"]["w"] + 0.75 * (2 + step)
+        np.testing.assert_allclose(state.ema["params"]["w"], expected, rtol=1e-6)
+    assert state.discriminator.memory == {"augment": {"added": 3.0, "positive": 3.0}} and state.generator.memory == {}
+    np.testing.assert_array_equal(gan.sample(key, state, batch), np.full(4, 3.0 + state.ema["params"]["w"]))
 
 
 def test_the_generator_runs_forward_once_a_step(key, batch):

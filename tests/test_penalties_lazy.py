@@ -116,7 +116,7 @@ def test_in_a_training_a_memory_waits_too(key):
     state, metrics = jax.jit(lift.scan(gan.step))(key, state, batches)
     paid = np.asarray(metrics["discriminator/penalty"])
     assert ((paid > 0) == (np.array(SHARES) > 0)).all()
-    assert state.discriminator.memory == 2.0
+    assert state.discriminator.memory == {"penalty": 2.0}
 
 
 def test_on_many_devices(key):
@@ -125,7 +125,7 @@ def test_on_many_devices(key):
     state = game(lazy(Counting, 4)).init(key, batch)
     whole, _ = jax.jit(game(lazy(Counting, 4)).step)(key, state, batch)
     split, _ = lift.pmap(game(lazy(Counting, 4), lift.AXIS).step)(key, state, batch)
-    assert split.discriminator.memory == 1.0
+    assert split.discriminator.memory == {"penalty": 1.0}
     leaves = (jax.tree.leaves(state.discriminator.params) for state in (whole, split))
     for one, other in zip(*leaves, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)

@@ -118,7 +118,7 @@ def test_what_a_step_keeps_is_float32(key):
 def test_inputs_and_conditions_are_rounded_labels_are_not(key):
     seen = {}
 
-    def apply(variables, x, cond, *, key, train):
+    def apply(variables, x, cond, *, key, train, step=None):
         seen.update(jax.tree.map(lambda v: v.dtype.name, {"x": x, "cond": cond, "variables": variables}))
         return {"logits": x.sum(), "labels": cond["labels"]}, variables
 
@@ -137,7 +137,7 @@ def test_inputs_and_conditions_are_rounded_labels_are_not(key):
 
 def test_an_update_too_small_for_bfloat16_is_not_lost(key):
     """1e-4 is below half a unit in the last place of a bfloat16 weight of 1 (2^-9), a hundred of them are not."""
-    network = in_bfloat16(Network(None, lambda v, x, cond, *, key, train: (v["params"]["w"] * x, v)))
+    network = in_bfloat16(Network(None, lambda v, x, cond, *, key, train, step=None: (v["params"]["w"] * x, v)))
 
     def loss(w):
         return network.apply({"params": {"w": w}}, jnp.ones(()), None, key=key, train=True)[0]
@@ -215,7 +215,7 @@ def test_batch_statistics_of_a_large_mean():
 @pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=losses.LOSSES)
 def test_losses_are_float32_and_finite_at_logits_of_1e4(loss, key):
     """Through the network's door and back: the weight's gradient, too."""
-    network = in_bfloat16(Network(None, lambda v, x, cond, *, key, train: (v["params"]["w"] * x, v)))
+    network = in_bfloat16(Network(None, lambda v, x, cond, *, key, train, step=None: (v["params"]["w"] * x, v)))
 
     def mean(w):
         real, fake = (

@@ -146,7 +146,7 @@ def test_each_microbatch_draws_its_own_and_the_generator_makes_the_same_fakes_ag
         note("generator", fake)
         return jnp.zeros(())
 
-    def noisy(variables, z, cond, *, key, train):
+    def noisy(variables, z, cond, *, key, train, step=None):
         return variables["params"]["w"] * z + jax.random.normal(key, z.shape), variables
 
     gan = make_gan(
