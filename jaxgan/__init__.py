@@ -15,6 +15,7 @@ _HOMES = {
     "Game": "game",
     "make_gan": "gan",
     "make_consensus_gan": "joint",
+    "make_descent_gan": "gan",
     "make_extragradient_gan": "joint",
     "make_unrolled_gan": "joint",
     "normal_latents": "game",

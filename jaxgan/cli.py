@@ -183,25 +183,55 @@ def trained(command: Sample | Evaluate) -> tuple[experiments.Experiment, run.Run
     return experiment, config, found.state
 
 
+def labelled(experiment: experiments.Experiment, label: int) -> experiments.Experiment:
+    """An experiment whose samples are all of one class.
+
+    Raises:
+      InputError: when it has no such class.
+    """
+    import numpy as np
+
+    classes = experiment.conditions
+    if classes is None or not np.isin(label, classes):
+        held = "its samples have none" if classes is None else f"expected 0 to {np.max(classes)}"
+        raise InputError(f"--label {label}: no such class, {held}")
+    return experiment._replace(conditions=np.full(1, label, classes.dtype))
+
+
 def run_sample(command: Sample) -> None:
     """`jaxgan sample`."""
     import jax
     import numpy as np
 
-    from jaxgan import render, report
+    from jaxgan import render, sampling
 
     if command.out.suffix not in (".png", ".npy") or command.count < 1:
         raise InputError(
             f"--out {command.out} --count {command.count}: expected a .png or .npy file and a count of at least 1"
         )
+    if command.interpolate and (command.interpolate < 2 or command.count % command.interpolate):
+        raise InputError(
+            f"--interpolate {command.interpolate} --count {command.count}: expected lines of at least 2 samples, and a "
+            "count that they divide"
+        )
     experiment, config, state = trained(command)
-    key, batch = jax.random.key(command.seed), run.template_batch(config)
-    samples = report.draw(experiment, key, state, batch, command.count)
+    if command.label is not None:
+        experiment = labelled(experiment, command.label)
+    if command.truncation is not None:
+        state = sampling.truncate(state, command.truncation)
+    key, batch, picture = jax.random.key(command.seed), run.template_batch(config), experiment.picture
+    if command.interpolate:
+        lines = command.count // command.interpolate
+        samples = sampling.interpolate(experiment, key, state, batch, lines, command.interpolate)
+        if samples.ndim == 4:
+            picture = functools.partial(render.image_grid, columns=command.interpolate)
+    else:
+        samples = sampling.draw(experiment, key, state, batch, command.count)
     try:
         if command.out.suffix == ".npy":
             np.save(command.out, samples)
         else:
-            command.out.write_bytes(render.png(experiment.picture(samples)))
+            command.out.write_bytes(render.png(picture(samples)))
     except OSError as error:
         raise InputError(f"--out {command.out} cannot be written: {error.strerror}") from error
     print(f"{command.count} samples of step {int(state.step)} written to {command.out}", file=sys.stderr)
@@ -211,12 +241,12 @@ def run_evaluate(command: Evaluate) -> None:
     """`jaxgan evaluate`."""
     import jax
 
-    from jaxgan import report
+    from jaxgan import sampling
 
     measured = wanted(command.measures)
     experiment, config, state = trained(command)
     key, batch = jax.random.key(command.seed), run.template_batch(config)
-    figures = experiment.evaluate(measured)(functools.partial(report.draw, experiment, key, state, batch))
+    figures = experiment.evaluate(measured)(functools.partial(sampling.draw, experiment, key, state, batch))
     about = {
         "experiment": config.experiment,
         "train_seed": config.seed,

@@ -30,6 +30,8 @@ class Experiment(NamedTuple):
       picture_count: number of samples in a picture during training.
       evaluate: takes what is wanted, and refuses what cannot be had; gives a function that takes one that draws so many
         samples, `count -> [count, ...]`, and gives named figures for JSON.
+      conditions: what its samples are conditioned on, one after another, such as its classes; a pytree of `[n, ...]`,
+        or None.
     """
 
     gan: GAN
@@ -37,6 +39,7 @@ class Experiment(NamedTuple):
     picture: Callable[[np.ndarray], np.ndarray]
     picture_count: int
     evaluate: Callable[[Wanted], Callable[[Callable[[int], np.ndarray]], dict[str, Any]]]
+    conditions: Any = None
 
 
 def image_experiment(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgan import spread
 from jaxgan.network import Network
 from jaxgan.players import Acting, Batch, GANState, Metrics, Player, PyTree, Seen
 
@@ -41,12 +42,16 @@ class Game:
       latent: `(key, batch) -> latents` for the examples of a batch, independent of one another.
       discriminator_penalty: `(key, step, critic, real, fake) -> [...]`, averaged; the critic is the discriminator,
         `Acting` as `points -> logits`.
-      generator_penalty: `(key, step, generator, latents, fake, batch) -> [...]`, averaged; the generator is `Acting` as
-        `latents -> samples`.
+      generator_penalty: `(key, step, generator, latents, made, batch) -> [...]`, averaged; the generator is `Acting` as
+        `latents -> made`.
       augment: `(key, step, x) -> x`, differentiable; what the discriminator sees of data, samples and any points that
         a penalty asks it about. Or one whose strength follows the training: an object with `init() -> memory`,
         `apply(memory, key, step, x) -> x` and `update(memory, step, real_logits) -> memory`, a pytree of floats.
       axis_name: mapped axis (`pmap`) over which gradients, statistics and metrics are averaged.
+      sides: `(batch, made) -> (real, fake)`, what the discriminator is to tell apart, of a batch and of what the
+        generator made; an encoder plays on the generator's side, and makes a part of what is real.
+      shown: `made -> samples`, what of it is a sample.
+      logits: `output -> logits`, what of the discriminator's output the loss is of; a penalty's critic gives all of it.
     """
 
     generator: Network
@@ -57,6 +62,9 @@ class Game:
     generator_penalty: Any = None
     augment: Any = None
     axis_name: str | None = None
+    sides: Callable[[Batch, PyTree], tuple[PyTree, PyTree]] = lambda batch, made: (batch["x"], made)
+    shown: Callable[[PyTree], PyTree] = lambda made: made
+    logits: Callable[[PyTree], PyTree] = lambda output: output
 
     def init(
         self,
@@ -68,8 +76,16 @@ class Game:
         """A state before the first step; only the shapes and dtypes of the batch matter."""
         k_latent, k_generator, k_discriminator = jax.random.split(key, 3)
         cond = batch.get("cond")
-        g_variables = self.generator.init(k_generator, self.latent(k_latent, batch), cond)
-        d_variables = self.discriminator.init(k_discriminator, batch["x"], cond)
+        latents = self.latent(k_latent, batch)
+        g_variables = self.generator.init(k_generator, latents, cond)
+
+        def real(variables, latents, batch):
+            made, _ = self.generator.apply(variables, latents, cond, key=k_generator, train=False, step=0)
+            return self.sides(batch, made)[0]
+
+        shapes = jax.eval_shape(real, g_variables, latents, batch)
+        zeros = jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), shapes)
+        d_variables = self.discriminator.init(k_discriminator, zeros, cond)
         return GANState(
             step=jnp.zeros((), jnp.int32),
             generator=_player(generator_tx, g_variables, penalty=self.generator_penalty),
@@ -89,7 +105,7 @@ class Game:
     def draw(self, key: jax.Array, batch: Batch) -> PyTree:
         """Latents of this device's examples: the same that one device alone would give them."""
         if self.axis_name is None:
-            return _split_over_mesh(self.latent(key, batch))
+            return spread.split(self.latent(key, batch))
         # The gathered batch only tells how many examples there are; what `latent` does not read is never gathered.
         whole = jax.tree.map(lambda v: jax.lax.all_gather(v, self.axis_name, tiled=True), batch)
         size = batch_size(batch)
@@ -99,12 +115,12 @@ class Game:
     def generate(
         self, key: jax.Array, state: GANState, batch: Batch, latents: PyTree, g_params: PyTree
     ) -> tuple[PyTree, PyTree]:
-        """Fakes in training, and the generator's statistics, moved on."""
-        variables = {"params": _whole_on_mesh(g_params), **state.generator.stats}
-        fake, variables = self.generator.apply(
+        """What the generator makes in training, and its statistics, moved on."""
+        variables = {"params": spread.whole(g_params), **state.generator.stats}
+        made, variables = self.generator.apply(
             variables, latents, batch.get("cond"), key=key, train=True, step=state.step
         )
-        return fake, _stats(variables)
+        return made, _stats(variables)
 
     def judge(
         self,
@@ -114,19 +130,19 @@ class Game:
         latents: PyTree,
         d_params: PyTree,
         g_params: PyTree,
-        fake: PyTree,
+        made: PyTree,
     ) -> tuple[tuple[jax.Array, jax.Array], Seen]:
         """Both players' losses as functions of all that either of them moves, and what else is to be seen.
 
-        The gradient of the generator's loss has two parts, through `fake` and (its penalty's) through `g_params`.
+        The gradient of the generator's loss has two parts, through `made` and (its penalty's) through `g_params`.
         """
-        real, cond = batch["x"], batch.get("cond")
+        (real, fake), cond = self.sides(batch, made), batch.get("cond")
         k_real, k_fake, k_critic, k_generator, k_d_penalty, k_g_penalty = jax.random.split(key, 6)
         augment = self.augment
         if hasattr(augment, "apply"):
             augment = functools.partial(augment.apply, state.discriminator.memory["augment"])
 
-        def logits(variables, x, key):
+        def judge(variables, x, key):
             if augment is not None:
                 key, k_augment = jax.random.split(key)
                 x = augment(k_augment, state.step, x)
@@ -139,15 +155,16 @@ class Game:
                 return _mean(values), {**memory, "penalty": moved}
             return (0.0 if penalty is None else _mean(penalty(*arguments))), memory
 
-        variables = {"params": _whole_on_mesh(d_params), **state.discriminator.stats}
-        real_logits, variables = logits(variables, real, k_real)
-        fake_logits, variables = logits(variables, fake, k_fake)
+        variables = {"params": spread.whole(d_params), **state.discriminator.stats}
+        real_output, variables = judge(variables, real, k_real)
+        fake_output, variables = judge(variables, fake, k_fake)
+        real_logits, fake_logits = self.logits(real_output), self.logits(fake_output)
         d_loss = _mean(jax.tree.map(self.loss.discriminator, real_logits, fake_logits))
         g_loss = _mean(jax.tree.map(self.loss.generator, fake_logits, real_logits))
         metrics = {"discriminator/loss": d_loss, "generator/loss": g_loss}
 
         def score(points):
-            return logits(variables, points, k_critic)[0]
+            return judge(variables, points, k_critic)[0]
 
         def generate(latents):
             return self.generate(k_generator, state, batch, latents, g_params)[0]
@@ -158,7 +175,7 @@ class Game:
             self.discriminator_penalty, state.discriminator.memory, k_d_penalty, state.step, critic, real, fake
         )
         g_penalty, g_memory = penalise(
-            self.generator_penalty, state.generator.memory, k_g_penalty, state.step, maker, latents, fake, batch
+            self.generator_penalty, state.generator.memory, k_g_penalty, state.step, maker, latents, made, batch
         )
         if hasattr(self.augment, "update"):
             moved = self.augment.update(d_memory["augment"], state.step, real_logits)
@@ -174,8 +191,8 @@ class Game:
         """A step's latents and all else that is random in it, dealt: what is left are functions of parameters.
 
         Returns:
-          `generate`, `g_params -> (fake, stats)`, and `judge`,
-          `(d_params, g_params, fake) -> ((d_loss, g_loss), Seen)`.
+          `generate`, `g_params -> (made, stats)`, and `judge`,
+          `(d_params, g_params, made) -> ((d_loss, g_loss), Seen)`.
         """
         (k_latent,), (k_play,) = self.keys(key, state.step, 1)
         k_generator, k_judge, _ = jax.random.split(k_play, 3)
@@ -194,8 +211,8 @@ class Game:
         generate, judge = self.deal(key, state, batch)
 
         def play(d_params, g_params):
-            fake, stats = generate(g_params)
-            losses, seen = judge(d_params, g_params, fake)
+            made, stats = generate(g_params)
+            losses, seen = judge(d_params, g_params, made)
             return losses, (stats, seen)
 
         _, pull, aux = jax.vjp(play, *params, has_aux=True)
@@ -222,9 +239,12 @@ class Game:
     def sample(self, key: jax.Array, state: GANState, batch: Batch) -> PyTree:
         """Samples of the averaged generator, one for each example of the batch."""
         k_latent, k_generator = jax.random.split(key)
-        latents = _split_over_mesh(self.latent(k_latent, batch))
-        cond = batch.get("cond")
-        return self.generator.apply(state.ema, latents, cond, key=k_generator, train=False, step=state.step)[0]
+        return self.sample_at(k_generator, state, spread.split(self.latent(k_latent, batch)), batch.get("cond"))
+
+    def sample_at(self, key: jax.Array, state: GANState, latents: PyTree, cond: PyTree = None) -> PyTree:
+        """Samples of the averaged generator at given latents."""
+        made, _ = self.generator.apply(state.ema, latents, cond, key=key, train=False, step=state.step)
+        return self.shown(made)
 
 
 def batch_size(batch: Batch) -> int:
@@ -273,22 +293,3 @@ def _monitor(boundary: float | None, real_logits: PyTree, fake_logits: PyTree, o
         "discriminator/real_accuracy": _mean(jax.tree.map(lambda v: v > boundary, real_logits)) / leaves,
         "discriminator/fake_accuracy": _mean(jax.tree.map(lambda v: v < boundary, fake_logits)) / leaves,
     }
-
-
-def _split_over_mesh(latents: PyTree) -> PyTree:
-    """Splits latents over the first axis of the mesh in context, if there is one.
-
-    Random numbers drawn inside a program for a mesh are born whole on every device, and every device would then run the
-    generator on all of them.
-    """
-    axes = jax.sharding.get_abstract_mesh().axis_names
-    return jax.lax.with_sharding_constraint(latents, jax.sharding.PartitionSpec(axes[0])) if axes else latents
-
-
-def _whole_on_mesh(params: PyTree) -> PyTree:
-    """Gathers parameters on every device of the mesh in context, if there is one, for a network to run with them.
-
-    Where parameters are spread (`lift.fsdp`), the compiler, left alone, gathers the examples instead, layer by layer.
-    """
-    axes = jax.sharding.get_abstract_mesh().axis_names
-    return jax.lax.with_sharding_constraint(params, jax.sharding.PartitionSpec()) if axes else params

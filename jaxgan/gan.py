@@ -91,11 +91,48 @@ def make_gan(
     References:
       Goodfellow et al., Generative adversarial nets, https://arxiv.org/abs/1406.2661, 2014, Algorithm 1.
     """
+    return make_descent_gan(
+        Game(generator, discriminator, loss, latent, discriminator_penalty, generator_penalty, augment, axis_name),
+        generator_tx=generator_tx,
+        discriminator_tx=discriminator_tx,
+        discriminator_steps=discriminator_steps,
+        microbatches=microbatches,
+        simultaneous=simultaneous,
+        ema_decay=ema_decay,
+    )
+
+
+def make_descent_gan(
+    game: Game,
+    *,
+    generator_tx: optax.GradientTransformation,
+    discriminator_tx: optax.GradientTransformation,
+    discriminator_steps: int = 1,
+    microbatches: int = 1,
+    simultaneous: bool = False,
+    ema_decay: float | Callable[[jax.Array], jax.Array] = 0.999,
+) -> GAN:
+    """Builds a GAN of any game, whose players descend as `make_gan` says: of one with an encoder or a second head, too.
+
+    Args:
+      game: the game.
+      generator_tx: as of `make_gan`, like all that follow.
+      discriminator_tx: as of `make_gan`.
+      discriminator_steps: as of `make_gan`.
+      microbatches: as of `make_gan`.
+      simultaneous: as of `make_gan`.
+      ema_decay: as of `make_gan`.
+
+    Returns:
+      A `GAN`.
+
+    Raises:
+      ValueError: as of `make_gan`.
+    """
     if discriminator_steps < 1 or (simultaneous and discriminator_steps != 1):
         raise ValueError(f"discriminator_steps={discriminator_steps}: expected 1 where simultaneous, else at least 1")
     if microbatches < 1:
         raise ValueError(f"microbatches={microbatches}: expected at least 1")
-    game = Game(generator, discriminator, loss, latent, discriminator_penalty, generator_penalty, augment, axis_name)
 
     def discriminator_turn(state, k_latent, k_play, batch):
         """The discriminator's update on a piece of the batch, its metrics, and the generator's turn to come."""

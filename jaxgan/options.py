@@ -138,6 +138,12 @@ class Sample:
     """Number of samples."""
     seed: int = 0
     """Seed of the latents; the first samples are the same for any count."""
+    label: int | None = None
+    """Class of all samples, of a conditional experiment; without it they are of one class after another."""
+    truncation: Annotated[float | None, tyro.conf.arg(metavar="0..1")] = None
+    """Bring samples nearer to the mean of a generator that keeps one (StyleGAN2): 1 not at all, 0 onto it."""
+    interpolate: int = 0
+    """Samples in a line from one latent to another, a row of the picture each; 0: samples of their own."""
     best: bool = False
     """Take the best checkpoint, of `jaxgan train --keep-best`, and not the newest."""
 

@@ -1,4 +1,4 @@
-"""What a run tells of a state: samples, pictures, evaluations, a line of metrics."""
+"""What a run tells of a state: pictures, evaluations, a line of metrics."""
 
 import functools
 import pathlib
@@ -6,19 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 
+from jaxgan import sampling
 from jaxgan.experiment import Experiment
 from jaxgan.monitor import Monitor
 from jaxgan.schedule import EVALUATE, Schedule
 
 PyTree = Any
-PIECE = 64
-"""Number of samples that are drawn at a time."""
 
 
 def gathered(state: PyTree) -> PyTree:
-    """Of a state that lies on several processes' devices what `draw` needs, on one device of this process.
+    """Of a state that lies on several processes' devices what `sampling.draw` needs, on one device of this process.
 
     All processes call it; what is spread over them, but the average, is left out.
     """
@@ -30,28 +28,6 @@ def gathered(state: PyTree) -> PyTree:
 
 def _same(tree: PyTree) -> PyTree:
     return tree
-
-
-def draw(experiment: Experiment, key: jax.Array, state: PyTree, batch: PyTree, count: int) -> PyTree:
-    """Samples from a state, on the host; the first ones do not depend on how many are drawn.
-
-    Args:
-      experiment: whose samples.
-      key: of the latents.
-      state: a `GANState`; of several processes, from `gathered`.
-      batch: any batch; its conditioning is repeated.
-      count: how many.
-
-    Returns:
-      Arrays `[count, ...]`.
-    """
-    size = jax.tree.leaves(batch)[0].shape[0]
-    piece = jax.tree.map(lambda v: v[np.arange(PIECE) % size], batch)
-    # The step's number is whole on every device that the state lies on; so is the average that `fsdp` spreads, now.
-    state = state._replace(ema=jax.device_put(state.ema, state.step.sharding))
-    sample = jax.jit(experiment.gan.sample)
-    pieces = [jax.device_get(sample(jax.random.fold_in(key, i), state, piece)) for i in range(-(-count // PIECE))]
-    return jax.tree.map(lambda *v: np.concatenate(v)[:count], *pieces)
 
 
 def tell(
@@ -70,7 +46,7 @@ def tell(
       watch: the run's records.
       experiment: whose samples.
       keys: of the latents of pictures and of evaluations.
-      state: as of `draw`.
+      state: as of `sampling.draw`.
       batch: any batch.
       due: 1 for what is.
       means: of metrics, for the line.
@@ -84,12 +60,12 @@ def tell(
         values |= means
         watch.status(step, values)
     if due.evaluate:
-        figures = evaluate(functools.partial(draw, experiment, keys[1], state, batch))
+        figures = evaluate(functools.partial(sampling.draw, experiment, keys[1], state, batch))
         values |= {EVALUATE + name: value for name, value in figures.items()}
     if values:
         watch.line(step, values)
     if due.sample:
-        samples = draw(experiment, keys[0], state, batch, experiment.picture_count)
+        samples = sampling.draw(experiment, keys[0], state, batch, experiment.picture_count)
         watch.picture(f"{step:07d}", step, experiment.picture(samples))
     return values
 

@@ -25,7 +25,8 @@ ARROWS = {
     "network": set(),
     "stabilisers": {"network"},
     "players": set(),
-    "game": {"network", "players"},
+    "game": {"network", "players", "spread"},
+    "spread": set(),
     "turns": {"game", "players"},
     "gan": {"game", "network", "players", "turns"},
     "joint": {"game", "gan", "players"},
@@ -47,7 +48,8 @@ ARROWS = {
     "events": set(),
     "monitor": {"events", "render"},
     "schedule": {"errors"},
-    "report": {"experiment", "monitor", "schedule"},
+    "sampling": {"errors", "experiment", "players"},
+    "report": {"experiment", "monitor", "sampling", "schedule"},
     "progress": {"checkpoint", "errors", "experiment", "guard", "monitor", "processes", "run", "schedule"},
     "chunks": {"lift", "data", "errors", "processes"},
     "preflight": {"run", "data", "errors", "experiment", "processes"},
@@ -61,7 +63,7 @@ ARROWS = {
     "benchmark": {"chunks", "cost", "data", "gan", "guard", "hardware"},
     "doctor": {"cache", "checkpoint", "errors", "hardware", "lift", "monitor", "run"},
     "summary": set(),
-    "sweep": {"checkpoint", "monitor", "population", "preflight", "progress", "report", "run", "summary"}
+    "sweep": {"checkpoint", "monitor", "population", "preflight", "progress", "run", "sampling", "summary"}
     | {"data", "errors", "evaluation", "experiment"},
 }
 ARROWS["cli"] = set(ARROWS)
@@ -80,6 +82,7 @@ PACKAGES = {
     "network": {"jax"},
     "players": {"jax"},
     "game": {"jax", "optax"},
+    "spread": {"jax"},
     "turns": {"jax"},
     "gan": {"jax", "optax"},
     "joint": {"jax", "optax"},

@@ -110,7 +110,9 @@ def scalar(apply) -> Network:
     def init(key, x, cond):
         return {"params": {"w": jnp.full((), 0.5)}}
 
-    return Network(init, lambda variables, x, cond, *, key, train, step=None: (apply(variables["params"]["w"], x), variables))
+    return Network(
+        init, lambda variables, x, cond, *, key, train, step=None: (apply(variables["params"]["w"], x), variables)
+    )
 
 
 SMALL = Game(

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import chunks, cli, experiment, lift, preflight, progress, report, run
+from jaxgan import chunks, cli, experiment, lift, preflight, progress, run, sampling
 
 RING = pathlib.Path(__file__).parent.parent / "experiments" / "ring.py"
 DEVICES = 8
@@ -84,10 +84,10 @@ def test_samples_of_a_spread_state_are_those_of_a_whole_one(lift_name):
     game = experiment.load(str(RING))(**OPTIONS)
     batch = game.data().batch_at(0, 0)
     state = jax.jit(game.gan.init)(jax.random.key(0), batch)
-    expected = game.gan.sample(jax.random.fold_in(jax.random.key(1), 0), state, {"x": np.zeros((report.PIECE, 2))})
+    expected = game.gan.sample(jax.random.fold_in(jax.random.key(1), 0), state, {"x": np.zeros((sampling.PIECE, 2))})
     where = chunks.machine(game.gan.step, lift_name)
     placed = jax.device_put(state, chunks.state_sharding(where, lift_name, state))
-    samples = report.draw(game, jax.random.key(1), placed, batch, report.PIECE)
+    samples = sampling.draw(game, jax.random.key(1), placed, batch, sampling.PIECE)
     np.testing.assert_allclose(samples, expected, rtol=0, atol=1e-5)
     spread = {leaf.shape for leaf in jax.tree.leaves(placed) if not leaf.sharding.is_fully_replicated}
     assert spread == ({(256, 256)} if lift_name == "fsdp" else set()) and lift.LEAST <= 256 * 256

@@ -48,7 +48,9 @@ def identity():
     def init(key, x, cond):
         return {"params": {"x": x, "cond": cond}}
 
-    return Network(init, lambda variables, x, cond, *, key, train, step=None: ((x, cond), {**variables, "train": train}))
+    return Network(
+        init, lambda variables, x, cond, *, key, train, step=None: ((x, cond), {**variables, "train": train})
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -31,7 +31,9 @@ def one_parameter(apply) -> Network:
     def init(key, x, cond):
         return {"params": {"w": jnp.zeros(())}}
 
-    return Network(init, lambda variables, x, cond, *, key, train, step=None: (apply(variables["params"]["w"], x), variables))
+    return Network(
+        init, lambda variables, x, cond, *, key, train, step=None: (apply(variables["params"]["w"], x), variables)
+    )
 
 
 def dirac(loss, **options) -> Game:

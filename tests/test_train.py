@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import checkpoint, chunks, experiment, lift, preflight, progress, report, run, schedule, train
+from jaxgan import checkpoint, chunks, experiment, lift, preflight, progress, run, sampling, schedule, train
 from jaxgan.data import mixtures
 from jaxgan.errors import DivergedError, InputError
 
@@ -246,7 +246,7 @@ def test_the_first_samples_do_not_depend_on_how_many_are_drawn():
     game = experiment.load(str(FILES / "ring.py"))(**TINY["ring"])
     batch = game.data().batch_at(0, 0)
     state = game.gan.init(jax.random.key(0), batch)
-    few, many = (report.draw(game, jax.random.key(1), state, batch, count) for count in (3, 150))
+    few, many = (sampling.draw(game, jax.random.key(1), state, batch, count) for count in (3, 150))
     assert few.shape == (3, 2) and many.shape == (150, 2)
     np.testing.assert_array_equal(few, many[:3])
     assert len(np.unique(many, axis=0)) == 150

@@ -1,0 +1,104 @@
+"""Samples of classes, along lines of latents, and nearer to the mean."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgan import losses, sampling
+from jaxgan.errors import InputError
+from jaxgan.experiment import Experiment
+from jaxgan.game import normal_latents
+from jaxgan.gan import make_gan
+from jaxgan.layers import Dense
+from jaxgan.network import flax_network
+
+LATENTS = 6
+
+
+class Shown(nn.Module):
+    """Shows latents and class, nearer to a mean by a statistic."""
+
+    @nn.compact
+    def __call__(self, z, cond=None):
+        mean = self.variable("latents", "mean", lambda: jnp.full(LATENTS, 2.0))
+        truncation = self.variable("latents", sampling.TRUNCATION, lambda: jnp.ones(()))
+        mean = mean.value[None]
+        z = mean + truncation.value * (z - mean) + 0.0 * self.param("weight", nn.initializers.ones, ())
+        return z if cond is None else jnp.concatenate([z, cond[:, None].astype(z.dtype)], axis=-1)
+
+
+class Judge(nn.Module):
+    @nn.compact
+    def __call__(self, x, cond=None):
+        return Dense(1)(x)[:, 0]
+
+
+def conditional(conditions):
+    gan = make_gan(
+        flax_network(Shown()),
+        flax_network(Judge()),
+        losses.hinge,
+        generator_tx=optax.sgd(0.1),
+        discriminator_tx=optax.sgd(0.1),
+        latent=normal_latents(LATENTS),
+    )
+    width = LATENTS if conditions is None else LATENTS + 1
+    batch = {"x": jnp.zeros((2, width))} | ({} if conditions is None else {"cond": jnp.zeros(2, jnp.int32)})
+    state = gan.init(jax.random.key(0), batch)
+    return Experiment(gan, None, None, 0, None, conditions), state, batch
+
+
+def test_samples_are_of_one_class_after_another():
+    game, state, batch = conditional(np.arange(7))
+    samples = sampling.draw(game, jax.random.key(1), state, batch, 150)
+    np.testing.assert_array_equal(samples[:, -1], np.arange(150) % 7)  # across pieces, too
+    few = sampling.draw(game, jax.random.key(1), state, batch, 3)
+    np.testing.assert_array_equal(few, samples[:3])
+
+
+@pytest.mark.parametrize("conditions", [None, np.arange(3)])
+def test_a_line_goes_from_one_latent_to_another(conditions):
+    game, state, batch = conditional(conditions)
+    lines, steps = 20, 9
+    found = sampling.interpolate(game, jax.random.key(1), state, batch, lines, steps).reshape(lines, steps, -1)
+    if conditions is not None:
+        np.testing.assert_array_equal(found[:, :, -1], np.repeat(np.arange(lines)[:, None] % 3, steps, axis=1))
+    z = found[:, :, :LATENTS].astype(np.float64)
+    start, end = z[:, 0], z[:, -1]
+    assert np.std(z[:, 0]) == pytest.approx(1.0, abs=0.2) and abs(np.sum(start * end, 1)).max() < 4 * LATENTS
+    unit = z / np.linalg.norm(z, axis=-1, keepdims=True)
+
+    def angle(a, b):
+        return np.arccos(np.clip(np.sum(a * b, axis=-1), -1, 1))
+
+    whole = angle(unit[:, 0], unit[:, -1])
+    # In the plane of both ends, lengths between theirs' parallelogram; where both have one length, at equal angles.
+    for i, t in enumerate(np.linspace(0, 1, steps)):
+        near, far = (np.sin(share * whole)[:, None] / np.sin(whole)[:, None] for share in (1 - t, t))
+        expected = near * start + far * end
+        np.testing.assert_allclose(z[:, i], expected, rtol=1e-3, atol=1e-4)
+    ends = [jnp.asarray(v / np.linalg.norm(v, axis=1, keepdims=True), jnp.float32) for v in (start, end)]
+    thirds = sampling.spherical(1 / 3, *ends)
+    np.testing.assert_allclose(angle(np.asarray(ends[0]), np.asarray(thirds)), whole / 3, rtol=1e-3)
+
+
+def test_a_line_between_parallel_latents_is_straight():
+    z = jnp.array([[1.0, 2.0], [0.0, 0.0]])
+    np.testing.assert_allclose(sampling.spherical(0.25, z, 3.0 * z), 1.5 * z, rtol=1e-6)
+
+
+@pytest.mark.parametrize("truncation", [1.0, 0.5, 0.0])
+def test_truncation_goes_to_the_mean(truncation):
+    game, state, batch = conditional(None)
+    plain = sampling.draw(game, jax.random.key(1), state, batch, 5)
+    found = sampling.draw(game, jax.random.key(1), sampling.truncate(state, truncation), batch, 5)
+    np.testing.assert_allclose(found, 2.0 + truncation * (plain - 2.0), rtol=1e-5, atol=1e-6)
+
+
+def test_truncation_without_a_mean_is_refused():
+    _, state, _ = conditional(None)
+    with pytest.raises(InputError, match="--truncation 0.5: this generator has no mean"):
+        sampling.truncate(state._replace(ema={"params": state.ema["params"]}), 0.5)
