@@ -241,12 +241,12 @@ def run_evaluate(command: Evaluate) -> None:
     """`jaxgan evaluate`."""
     import jax
 
-    from jaxgan import sampling
+    from jaxgan import report
 
     measured = wanted(command.measures)
     experiment, config, state = trained(command)
     key, batch = jax.random.key(command.seed), run.template_batch(config)
-    figures = experiment.evaluate(measured)(functools.partial(sampling.draw, experiment, key, state, batch))
+    figures = report.measure(experiment, experiment.evaluate(measured), key, state, batch)
     about = {
         "experiment": config.experiment,
         "train_seed": config.seed,

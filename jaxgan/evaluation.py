@@ -15,6 +15,8 @@ IMAGES = 10_000
 """Images that an evaluation compares, where nothing else is wanted and there are as many."""
 LEAST = 20
 """Fewest images that every metric can be had of."""
+RECONSTRUCTED = 1_000
+"""Images whose reconstructions are compared with them."""
 POINTS = 2_500
 """Points of a mixture that an evaluation draws, where nothing else is wanted: PacGAN's protocol."""
 DIRECTIONS = 256
@@ -42,11 +44,13 @@ class Seen(NamedTuple):
       images: `[N, H, W, C]` in [-1, 1].
       features: `[N, d]`, or None without an extractor.
       logits: `[N, classes]`, or None without an extractor.
+      labels: the classes that the images are of, or are to be of, `[N]`, or None.
     """
 
     images: np.ndarray
     features: np.ndarray | None
     logits: np.ndarray | None
+    labels: np.ndarray | None = None
 
     @property
     def pixels(self) -> np.ndarray:
@@ -62,11 +66,13 @@ class Metric(NamedTuple):
         all that was trained on.
       of_features: whether it needs an extractor, whose name its figures then carry.
       usual: whether it is measured where nothing else is wanted.
+      of_labels: whether it needs classes.
     """
 
     figures: Callable[[Seen, Seen, Seen], dict[str, float]]
     of_features: bool
     usual: bool
+    of_labels: bool = False
 
 
 def _sliced_wasserstein(candidate, reference, train):
@@ -129,10 +135,18 @@ METRICS = {
         of_features=True,
         usual=False,
     ),
+    "class_accuracy": Metric(
+        lambda candidate, reference, train: {
+            "class_accuracy": float(np.mean(np.argmax(candidate.logits, axis=-1) == candidate.labels))
+        },
+        of_features=True,
+        usual=True,
+        of_labels=True,
+    ),
 }
 
 
-def of_images(sets: Callable[[], tuple[Any, Any]]) -> Callable:
+def of_images(sets: Callable[[], tuple[Any, Any]], labels: Callable[[], tuple[Any, Any]] | None = None) -> Callable:
     """The `evaluate` of an experiment with images.
 
     Every figure is measured three times on as many images: of the samples (its name), of images of the data (with
@@ -141,6 +155,7 @@ def of_images(sets: Callable[[], tuple[Any, Any]]) -> Callable:
 
     Args:
       sets: `() -> (train, held_out)`, both `split.Images`.
+      labels: `() -> (train, held_out)`, both `labels.Labels`, where samples are drawn of one class after another.
 
     Returns:
       `wanted -> (draw -> figures)`, with `samples` and, where there is one, the `extractor`'s name and what tells it
@@ -149,7 +164,7 @@ def of_images(sets: Callable[[], tuple[Any, Any]]) -> Callable:
     """
 
     def evaluate(wanted=Wanted()):  # noqa: B008 - a NamedTuple of constants
-        names, extractor = _chosen(wanted), wanted.extractor
+        names, extractor = _chosen(wanted, labels is not None), wanted.extractor
         train, held_out = (split.first(images, wanted.samples or IMAGES) for images in sets())
         count = min(len(train), len(held_out))
         if count < wanted.samples:
@@ -160,8 +175,12 @@ def of_images(sets: Callable[[], tuple[Any, Any]]) -> Callable:
         if extractor is not None:
             about["extractor"] = {"name": extractor.name} | extractor.about
 
-        def see(images):
-            return Seen(images, *((None, None) if extractor is None else extractor.features(images)))
+        def see(images, of=None):
+            seen = Seen(images, *((None, None) if extractor is None else extractor.features(images)))
+            if labels is None:
+                return seen
+            of = np.arange(len(images)) % labels()[0].classes if of is None else of.values[: len(images)]
+            return seen._replace(labels=of)
 
         def measure(name, *seen):
             label = f"-{extractor.name}" if METRICS[name].of_features else ""
@@ -173,7 +192,8 @@ def of_images(sets: Callable[[], tuple[Any, Any]]) -> Callable:
 
         @functools.cache  # of the data alone, so they are the same at every evaluation of a run
         def baselines():
-            reference, floor = see(held_out[:count]), see(train[:count])
+            of_train, of_held_out = (None, None) if labels is None else labels()
+            reference, floor = see(held_out[:count], of_held_out), see(train[:count], of_train)
             ceiling = see(np.random.default_rng(0).uniform(-1, 1, train[:count].shape).astype(np.float32))
             # Whoever learns by heart may have learnt any training example, not only those compared.
             whole = see(split.first(sets()[0], None)) if "authenticity" in names else None
@@ -223,14 +243,40 @@ def of_mixture(centers: np.ndarray, std: float) -> Callable:
     return evaluate
 
 
-def _chosen(wanted: Wanted) -> tuple[str, ...]:
+def reconstruction(reconstruct: Callable) -> Callable:
+    """The `of_state` of images whose encoder is to find the latents that they come from.
+
+    Args:
+      reconstruct: `(key, state, x) -> x`, of images `[N, ...]`.
+
+    Returns:
+      `(sets, key, state) -> figures`, over held-out images: the mean squared error of their reconstruction, and that of
+      the mean training image in its place, both over pixels in [-1, 1].
+    """
+
+    def figures(sets, key, state):
+        train, held_out = (split.first(images, RECONSTRUCTED) for images in sets())
+        error = np.mean((np.asarray(reconstruct(key, state, held_out)) - held_out) ** 2)
+        of_mean = np.mean((np.mean(train, axis=0) - held_out) ** 2)
+        return {"reconstruction_error": float(error), "reconstruction_error_of_mean": float(of_mean)}
+
+    return figures
+
+
+def _chosen(wanted: Wanted, has_labels: bool) -> tuple[str, ...]:
     """The names of the metrics wanted, or the usual ones that can be had."""
     has_features = wanted.extractor is not None
     if not wanted.metrics:
-        return tuple(name for name, metric in METRICS.items() if metric.usual and metric.of_features <= has_features)
+        return tuple(
+            name
+            for name, metric in METRICS.items()
+            if metric.usual and metric.of_features <= has_features and metric.of_labels <= has_labels
+        )
     for name in wanted.metrics:
         if name not in METRICS:
             raise InputError(f"no metric {name!r}: expected some of {', '.join(METRICS)}")
         if METRICS[name].of_features and not has_features:
             raise InputError(f"metric {name!r} compares features: give --extractor, a file of `jaxgan extractor`")
+        if METRICS[name].of_labels and not has_labels:
+            raise InputError(f"metric {name!r} is of classes: these samples are of none")
     return wanted.metrics

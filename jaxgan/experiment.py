@@ -30,6 +30,7 @@ class Experiment(NamedTuple):
       picture_count: number of samples in a picture during training.
       evaluate: takes what is wanted, and refuses what cannot be had; gives a function that takes one that draws so many
         samples, `count -> [count, ...]`, and gives named figures for JSON.
+      of_state: `(key, state) -> figures`, what is measured beside samples, such as an encoder's error; or None.
       conditions: what its samples are conditioned on, one after another, such as its classes; a pytree of `[n, ...]`,
         or None.
     """
@@ -39,11 +40,22 @@ class Experiment(NamedTuple):
     picture: Callable[[np.ndarray], np.ndarray]
     picture_count: int
     evaluate: Callable[[Wanted], Callable[[Callable[[int], np.ndarray]], dict[str, Any]]]
+    of_state: Callable[[Any, Any], dict[str, float]] | None = None
     conditions: Any = None
 
 
 def image_experiment(
-    gan: GAN, dataset: str, *, size: int, channels: int, batch_size: int, data_dir: str = "", manual_dir: str = ""
+    gan: GAN,
+    dataset: str,
+    *,
+    size: int,
+    channels: int,
+    batch_size: int,
+    data_dir: str = "",
+    manual_dir: str = "",
+    classes: int = 0,
+    balanced: bool = False,
+    of_state: Callable | None = None,
 ) -> Experiment:
     """A GAN of images with their data, their grid and their quality.
 
@@ -55,16 +67,34 @@ def image_experiment(
       batch_size: images that one step consumes.
       data_dir: where prepared tensorflow-datasets sets lie, "" for `$TFDS_DATA_DIR` or their usual place.
       manual_dir: folder of the official files to prepare a set from, "" to download them.
+      classes: number of classes of a set with labels, which are the condition; 0 where there is none.
+      balanced: whether every batch holds each class equally often.
+      of_state: as of `Experiment`, but `(sets, key, state) -> figures`, where `sets()` are the images to train on and
+        those held out.
     """
-    sets = functools.cache(
-        lambda: split.train_and_test(dataset, size=size, channels=channels, data_dir=data_dir, manual_dir=manual_dir)
-    )
+    where = {"data_dir": data_dir, "manual_dir": manual_dir}
+    sets = functools.cache(lambda: split.train_and_test(dataset, size=size, channels=channels, **where))
+
+    @functools.cache
+    def labels():
+        found = split.train_and_test_labels(dataset, **where)
+        if found[0].classes != classes:
+            raise InputError(f"data set {dataset}: expected {classes} classes, got {found[0].classes}")
+        return found
+
+    def data():
+        given = {"labels": labels()[0], "balanced": balanced} if classes else {}
+        return images.dataset(sets()[0], batch_size=batch_size, **given)
+
+    columns = classes or 8
     return Experiment(
         gan=gan,
-        data=lambda: images.dataset(sets()[0], batch_size=batch_size),
-        picture=render.image_grid,
-        picture_count=64,
-        evaluate=evaluation.of_images(sets),
+        data=data,
+        picture=functools.partial(render.image_grid, columns=columns),
+        picture_count=8 * columns,
+        evaluate=evaluation.of_images(sets, labels if classes else None),
+        of_state=None if of_state is None else functools.partial(of_state, sets),
+        conditions=np.arange(classes, dtype=np.int32) if classes else None,
     )
 
 

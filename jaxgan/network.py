@@ -62,6 +62,15 @@ def flax_network(module: Any) -> Network:
     return Network(init, apply)
 
 
+def unconditioned(network: Network) -> Network:
+    """A network that is not told the batch's condition: a discriminator that is to find the class out, say."""
+
+    def apply(variables, x, cond, *, key, train, step=None):
+        return network.apply(variables, x, None, key=key, train=train, step=step)
+
+    return Network(lambda key, x, cond: network.init(key, x, None), apply)
+
+
 def in_precision(network: Network, precision: Precision) -> Network:
     """A network that computes in another precision; all that is kept from step to step stays in float32.
 

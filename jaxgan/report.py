@@ -30,6 +30,20 @@ def _same(tree: PyTree) -> PyTree:
     return tree
 
 
+def measure(experiment: Experiment, evaluate: Callable, key: jax.Array, state: PyTree, batch: PyTree) -> dict[str, Any]:
+    """The figures of an evaluation: of samples, and of the state itself where the experiment has such.
+
+    Args:
+      experiment: whose state.
+      evaluate: of the experiment.
+      key: of the latents.
+      state: as of `sampling.draw`.
+      batch: any batch.
+    """
+    figures = evaluate(functools.partial(sampling.draw, experiment, key, state, batch))
+    return figures if experiment.of_state is None else figures | experiment.of_state(key, state)
+
+
 def tell(
     watch: Monitor,
     experiment: Experiment,
@@ -60,7 +74,7 @@ def tell(
         values |= means
         watch.status(step, values)
     if due.evaluate:
-        figures = evaluate(functools.partial(sampling.draw, experiment, keys[1], state, batch))
+        figures = measure(experiment, evaluate, keys[1], state, batch)
         values |= {EVALUATE + name: value for name, value in figures.items()}
     if values:
         watch.line(step, values)

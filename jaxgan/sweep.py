@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import checkpoint, monitor, population, preflight, progress, run, sampling, summary
+from jaxgan import checkpoint, monitor, population, preflight, progress, report, run, summary
 from jaxgan.data import Data
 from jaxgan.errors import InputError
 from jaxgan.evaluation import Wanted
@@ -145,7 +145,7 @@ def sweep(
             experiment = experiments[settings.index(member.setting)]
             state = jax.device_put(outcome.state, jax.devices()[0])
             # The key of `jaxgan evaluate`, where no other seed is given.
-            figures = evaluate(functools.partial(sampling.draw, experiment, jax.random.key(0), state, batch))
+            figures = report.measure(experiment, evaluate, jax.random.key(0), state, batch)
             return about | {"diverged": None, "metrics": outcome.metrics, "figures": figures}
 
         rows = [told(*pair) for pair in zip(members, outcomes, strict=True)]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgan import evaluation
+from jaxgan.data.labels import Labels
 from jaxgan.errors import InputError
 from jaxgan.evaluation import METRICS, Wanted
 from jaxgan.features import Extractor
@@ -47,8 +48,12 @@ def extractor():
     return Extractor("thumb", {"digest": "abc", "accuracy": 0.5}, Counting())
 
 
-def evaluate(wanted, train=TRAIN, draw=lambda count: SAMPLES[:count]):
-    return evaluation.of_images(lambda: (train, HELD_OUT))(wanted)(draw)
+CLASSES = 10
+LABELS = tuple(Labels(RNG.integers(0, CLASSES, len(images)), CLASSES) for images in (TRAIN, HELD_OUT))
+
+
+def evaluate(wanted, train=TRAIN, draw=lambda count: SAMPLES[:count], labels=None):
+    return evaluation.of_images(lambda: (train, HELD_OUT), labels)(wanted)(draw)
 
 
 def test_without_an_extractor_pixels_are_compared():
@@ -82,7 +87,7 @@ def test_with_an_extractor_its_features_are_and_it_is_named():
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_can_be_had_alone(name):
-    figures = evaluate(Wanted(metrics=(name,), extractor=extractor()))
+    figures = evaluate(Wanted(metrics=(name,), extractor=extractor()), labels=lambda: LABELS)
     json.dumps(figures, allow_nan=False)
     measured = set(figures) - {"samples", "extractor"}
     assert measured and all(np.isfinite(figures[key]) for key in measured)
@@ -90,6 +95,29 @@ def test_every_metric_can_be_had_alone(name):
         key for key in measured if not key.endswith(("_floor", "_ceiling"))
     }
     assert all(("-thumb" in key) == METRICS[name].of_features for key in measured)
+
+
+def test_the_class_that_an_extractor_sees_is_compared_with_the_class_asked_for():
+    """Samples are of one class after another, images of data of their labels."""
+    figures = evaluate(Wanted(extractor=extractor()), labels=lambda: LABELS)
+
+    def share(images, labels):
+        return np.mean(np.argmax(images[:, 1, :10, 0], axis=1) == labels)
+
+    assert figures["class_accuracy-thumb"] == share(SAMPLES, np.arange(60) % CLASSES)
+    assert figures["class_accuracy-thumb_floor"] == share(TRAIN[:60], LABELS[0].values[:60])
+    assert 0 < figures["class_accuracy-thumb_ceiling"] < 0.5
+    assert "class_accuracy-thumb" not in evaluate(Wanted(extractor=extractor()))
+    with pytest.raises(InputError, match="'class_accuracy' is of classes: these samples are of none"):
+        evaluate(Wanted(("class_accuracy",), extractor=extractor()))
+
+
+def test_a_reconstruction_is_compared_with_held_out_images_and_with_the_mean():
+    of_state = evaluation.reconstruction(lambda key, state, x: x + state)
+    figures = of_state(lambda: (TRAIN, HELD_OUT), None, np.float32(0.5))
+    np.testing.assert_allclose(figures["reconstruction_error"], 0.25, rtol=1e-5)
+    expected = np.mean((scaled(TRAIN).mean(axis=0) - scaled(HELD_OUT)) ** 2)
+    np.testing.assert_allclose(figures["reconstruction_error_of_mean"], expected, rtol=1e-5)
 
 
 def test_authenticity_asks_the_whole_training_set_and_its_floor_is_held_out():

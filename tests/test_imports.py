@@ -63,7 +63,7 @@ ARROWS = {
     "benchmark": {"chunks", "cost", "data", "gan", "guard", "hardware"},
     "doctor": {"cache", "checkpoint", "errors", "hardware", "lift", "monitor", "run"},
     "summary": set(),
-    "sweep": {"checkpoint", "monitor", "population", "preflight", "progress", "run", "sampling", "summary"}
+    "sweep": {"checkpoint", "monitor", "population", "preflight", "progress", "report", "run", "summary"}
     | {"data", "errors", "evaluation", "experiment"},
 }
 ARROWS["cli"] = set(ARROWS)

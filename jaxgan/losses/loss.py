@@ -22,6 +22,27 @@ class Loss(NamedTuple):
     boundary: float | None = 0.0
 
 
+def exchanged(loss: Loss) -> Loss:
+    """A game whose generator minimises the discriminator's loss with the two sides exchanged.
+
+    For a generator with an encoder, which makes a part of what is real and wants it taken for what is not:
+    `generator(fake_logits, real_logits) = discriminator(real_logits=fake_logits, fake_logits=real_logits)`. Of the
+    non-saturating (or minimax) row that is the non-saturating game of bidirectional GANs.
+
+    Args:
+      loss: whose discriminator's loss is taken; its generator's is not.
+
+    Returns:
+      The `Loss`.
+
+    References:
+      Donahue et al., Adversarial Feature Learning, https://arxiv.org/abs/1605.09782, 2017, Section 3.
+    """
+    return Loss(
+        loss.discriminator, lambda fake_logits, real_logits: loss.discriminator(fake_logits, real_logits), loss.boundary
+    )
+
+
 def check_same_shape(**arrays: jax.Array) -> None:
     """Raises a ValueError that names the arrays, unless all have one shape."""
     # [B] against [B, 1] would broadcast to [B, B], and one target shape would hide two batch sizes

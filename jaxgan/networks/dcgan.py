@@ -1,12 +1,17 @@
 """Deep convolutional GANs: images grown by transposed convolutions, judged by strided ones.
 
+Both take class labels, joined to what comes in (conditional GANs), and the discriminator may have further heads, which
+tell a class (auxiliary classifier GANs) or a code (InfoGAN) from what tells real from fake.
+
 References:
+  Mirza and Osindero, Conditional Generative Adversarial Nets, https://arxiv.org/abs/1411.1784, 2014.
   Radford et al., Unsupervised representation learning with deep convolutional generative adversarial networks,
   https://arxiv.org/abs/1511.06434, 2015.
 """
 
 import functools
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -18,9 +23,9 @@ from jaxgan.layers import Conv, ConvTranspose, Dense, Dropout
 class Generator(nn.Module):
     """Latents `[B, n]` to images `[B, side, side, channels]` in [-1, 1], `side = start * product(strides)`.
 
-    Dense to `start x start` pixels, then a transposed convolution for each stride, the last one to the image; batch
-    normalisation (where `norm`) and a leaky ReLU after all but the last, which ends in tanh. Biases only where nothing
-    normalises them away.
+    Latents may be a pytree, whose leaves are joined. Dense to `start x start` pixels, then a transposed convolution for
+    each stride, the last one to the image; batch normalisation (where `norm`) and a leaky ReLU after all but the last,
+    which ends in tanh. Biases only where nothing normalises them away.
 
     Attributes:
       channels: 1 (grey) or 3 (RGB).
@@ -30,6 +35,7 @@ class Generator(nn.Module):
       kernel_size: side of the kernels, pixels.
       slope: slope of the leaky ReLU below zero.
       norm: whether feature maps are batch-normalised.
+      classes: number of classes, whose labels `[B]` are the condition, joined to the latents as one-hot vectors; or 0.
       axis_name: mapped axis over which batch statistics are taken together (`pmap`).
     """
 
@@ -40,11 +46,14 @@ class Generator(nn.Module):
     kernel_size: int = 5
     slope: float = 0.3
     norm: bool = True
+    classes: int = 0
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, z: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, z: Any, cond: jax.Array | None = None, train: bool = False) -> jax.Array:
         init = nn.initializers.glorot_uniform()
+        parts = jax.tree.leaves(z)
+        z = jnp.concatenate([*parts, *_one_hot(cond, self.classes, parts[0].dtype)], axis=-1)
 
         def activate(x):
             if self.norm:
@@ -70,6 +79,9 @@ class Discriminator(nn.Module):
       kernel_size: side of the kernels, pixels.
       slope: slope of the leaky ReLU below zero.
       dropout: share of outputs set to zero in training.
+      classes: number of classes, whose labels `[B]` are the condition, joined to the pixels as a plane each; or 0.
+      heads: name and size of further outputs, `[B, size]` of the last feature maps; with any, the output is a dict of
+        them and of "logits".
       spectral_norm: whether every kernel is divided by its largest singular value, `[..., out]` as a matrix (Miyato et
         al., https://arxiv.org/abs/1802.05957, 2018): one power iteration in each call, in training carried on. Flax
         stores the initial kernels divided by a first estimate of it already: the same function, other step lengths.
@@ -80,10 +92,15 @@ class Discriminator(nn.Module):
     kernel_size: int = 5
     slope: float = 0.3
     dropout: float = 0.0
+    classes: int = 0
+    heads: tuple[tuple[str, int], ...] = ()
     spectral_norm: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, x: jax.Array, cond: jax.Array | None = None, train: bool = False) -> Any:
+        for labels in _one_hot(cond, self.classes, x.dtype):
+            planes = jnp.broadcast_to(labels[:, None, None, :], (*x.shape[:3], self.classes))
+            x = jnp.concatenate([x, planes], axis=-1)
         init = nn.initializers.glorot_uniform()
 
         def linear(layer, x):
@@ -96,4 +113,19 @@ class Discriminator(nn.Module):
             x = linear(Conv(features, self.kernel_size, stride, kernel_init=init), x)
             x = nn.leaky_relu(x, self.slope)
             x = Dropout(self.dropout, deterministic=not train)(x)
-        return linear(Dense(1, kernel_init=init), x.reshape(x.shape[0], math.prod(x.shape[1:])))[:, 0]
+        x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+        logits = linear(Dense(1, kernel_init=init), x)[:, 0]
+        heads = {name: linear(Dense(size, kernel_init=init, name=name), x) for name, size in self.heads}
+        return {"logits": logits, **heads} if heads else logits
+
+
+def _one_hot(labels: jax.Array | None, classes: int, dtype: jnp.dtype) -> list[jax.Array]:
+    """The labels as one-hot vectors `[B, classes]`, in a list; an empty one where there are no classes.
+
+    Raises:
+      ValueError: when there are labels and no classes, or classes and no labels.
+    """
+    if (labels is None) != (classes == 0):
+        given = "none" if labels is None else "some"
+        raise ValueError(f"a network of {classes} classes: expected labels where it has classes, got {given}")
+    return [] if labels is None else [jax.nn.one_hot(labels, classes, dtype=dtype)]

@@ -1,0 +1,80 @@
+"""An adversarial autoencoder on MNIST: its codes are made to be distributed as a prior."""
+
+import jax
+import optax
+
+from jaxgan import evaluation, losses
+from jaxgan.experiment import Experiment, image_experiment
+from jaxgan.game import Game, normal_latents
+from jaxgan.gan import make_descent_gan
+from jaxgan.network import Precision, flax_network, in_precision
+from jaxgan.networks import adversarial_autoencoder
+
+
+def experiment(
+    *,
+    dataset: str = "mnist",
+    data_dir: str = "",
+    manual_dir: str = "",
+    latents: int = 8,
+    width: int = 1000,
+    weight: float = 50.0,
+    batch_size: int = 100,
+    learning_rate: float = 2e-4,
+    precision: Precision = "float32",
+    axis_name: str | None = None,
+) -> Experiment:
+    """Mean squared error of reconstruction, and a non-saturating game of the codes against normal ones.
+
+    Makhzani et al. 2015, https://arxiv.org/abs/1511.05644: its latents (8) and layers (two of 1000), with Adam in place
+    of momentum, and both terms in one update.
+
+    Args:
+      dataset: tensorflow-datasets name (mnist, fashion_mnist, ...), folder of images, .zip, .npy or .npz file.
+      data_dir: where prepared tensorflow-datasets sets lie; empty: $TFDS_DATA_DIR or their usual place.
+      manual_dir: folder of the official .gz files to prepare the set from; empty: download them.
+      latents: number of codes.
+      width: of the hidden layers of all three networks.
+      weight: of the error of reconstruction, which is a mean over pixels.
+      batch_size: images in a step.
+      learning_rate: of both players' Adam.
+      precision: what both networks compute in; weights, optimisers and losses are float32.
+      axis_name: mapped axis, set by `--lift pmap`.
+    """
+    normal = normal_latents(latents)
+
+    def generator_penalty(key, step, generator, latents, made, batch):
+        return weight * losses.l2_loss(made["reconstruction"], batch["x"])
+
+    game = Game(
+        in_precision(flax_network(adversarial_autoencoder.Generator((width, width))), precision),
+        in_precision(flax_network(adversarial_autoencoder.Discriminator((width, width))), precision),
+        losses.non_saturating,
+        lambda key, batch: {"z": normal(key, batch), "x": batch["x"]},
+        generator_penalty=generator_penalty,
+        axis_name=axis_name,
+        sides=lambda batch, made: (made["prior"], made["code"]),
+        shown=lambda made: made["sample"],
+    )
+    gan = make_descent_gan(
+        game,
+        generator_tx=optax.adam(learning_rate, b1=0.5),
+        discriminator_tx=optax.adam(learning_rate, b1=0.5),
+    )
+
+    @jax.jit
+    def reconstruct(key, state, x):
+        latents = {"z": normal(key, {"x": x}), "x": x}
+        made, _ = game.generator.apply(state.ema, latents, None, key=key, train=False, step=state.step)
+        return made["reconstruction"]
+
+    return image_experiment(
+        gan,
+        dataset,
+        size=28,
+        channels=1,
+        batch_size=batch_size,
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+        of_state=evaluation.reconstruction(reconstruct),
+    )

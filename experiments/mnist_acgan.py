@@ -1,0 +1,87 @@
+"""A GAN with an auxiliary classifier on MNIST: the discriminator tells the class, and is not told it."""
+
+import jax
+import optax
+
+from jaxgan import losses
+from jaxgan.experiment import Experiment, image_experiment
+from jaxgan.game import Game, normal_latents
+from jaxgan.gan import make_descent_gan
+from jaxgan.network import Precision, flax_network, in_precision, unconditioned
+from jaxgan.networks import dcgan
+
+
+def experiment(
+    *,
+    dataset: str = "mnist",
+    data_dir: str = "",
+    manual_dir: str = "",
+    classes: int = 10,
+    balanced: bool = False,
+    batch_size: int = 64,
+    width: int = 32,
+    weight: float = 1.0,
+    learning_rate: float = 2e-4,
+    precision: Precision = "float32",
+    axis_name: str | None = None,
+) -> Experiment:
+    """Non-saturating loss, and a classifier's cross-entropy that both players descend.
+
+    Odena et al. 2016, https://arxiv.org/abs/1610.09585: the discriminator on data and on samples, the generator on
+    samples. Samples are asked for in the classes of the batch, which the game has beside the latents.
+
+    Args:
+      dataset: tensorflow-datasets name (mnist, fashion_mnist, ...), or a folder or .zip of a folder for each class.
+      data_dir: where prepared tensorflow-datasets sets lie; empty: $TFDS_DATA_DIR or their usual place.
+      manual_dir: folder of the official .gz files to prepare the set from; empty: download them.
+      classes: number of classes of the set.
+      balanced: whether every batch holds each class equally often.
+      batch_size: images in a step.
+      width: channels of the feature maps next to the images; a layer further in has twice as many.
+      weight: of the classifier's loss.
+      learning_rate: of both players' Adam.
+      precision: what both networks compute in; weights, optimisers and losses are float32.
+      axis_name: mapped axis, set by `--lift pmap`.
+    """
+    normal = normal_latents(64)
+
+    def latent(key, batch):
+        return {"noise": normal(key, batch), "class": jax.nn.one_hot(batch["cond"], classes)}
+
+    def of_classes(critic, points):
+        return losses.auxiliary_classifier_loss(critic(points)["class"], critic.latents["class"])
+
+    def discriminator_penalty(key, step, critic, real, fake):
+        return weight * (of_classes(critic, real) + of_classes(critic, fake))
+
+    def generator_penalty(key, step, generator, latents, made, batch):
+        return weight * losses.auxiliary_classifier_loss(generator.rival(made)["class"], latents["class"])
+
+    discriminator = dcgan.Discriminator(features=(width, 2 * width), dropout=0.3, heads=(("class", classes),))
+    generator = dcgan.Generator(features=(4 * width, 2 * width, width), axis_name=axis_name)
+    game = Game(
+        in_precision(unconditioned(flax_network(generator)), precision),
+        in_precision(unconditioned(flax_network(discriminator)), precision),
+        losses.non_saturating,
+        latent,
+        discriminator_penalty,
+        generator_penalty,
+        axis_name=axis_name,
+        logits=lambda output: output["logits"],
+    )
+    gan = make_descent_gan(
+        game,
+        generator_tx=optax.adam(learning_rate, b1=0.5),
+        discriminator_tx=optax.adam(learning_rate, b1=0.5),
+    )
+    return image_experiment(
+        gan,
+        dataset,
+        size=28,
+        channels=1,
+        batch_size=batch_size,
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+        classes=classes,
+        balanced=balanced,
+    )
