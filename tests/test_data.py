@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import idx, images, labels, mixtures, source
+from jaxgan.data import idx, images, labels, mixtures, order, source
 from jaxgan.data.source import Source
 from jaxgan.errors import InputError
 
@@ -109,7 +109,7 @@ def test_epochs_are_permutations():
 
 def test_indices_are_pure_in_seed_and_step():
     expected = {(seed, step): images.indices_at(seed, step, 40, 8).copy() for seed in range(4) for step in range(25)}
-    images._permutation.cache_clear()
+    order._permutation.cache_clear()
     for seed, step in reversed(expected):
         np.testing.assert_array_equal(images.indices_at(seed, step, 40, 8), expected[seed, step])
     assert not np.array_equal(expected[0, 0], expected[1, 0])

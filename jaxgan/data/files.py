@@ -20,7 +20,7 @@ from jaxgan.errors import InputError, shown
 _BROKEN = (ArithmeticError, LookupError, TypeError, ValueError, OSError, EOFError, RuntimeError, MemoryError)
 _BROKEN += (SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 # Those that NumPy writes; Python's readers of the others unpack at once whatever a piece of the file stands for.
-_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _HEADER = 1 << 16  # bytes that the header of an array is looked for in; NumPy itself takes no more than 10,000
 
 
@@ -62,16 +62,27 @@ def opened(path: pathlib.Path, expected: str, advice: str) -> Iterator[BinaryIO]
     Raises:
       InputError: no such file, or what is in it is damaged or something else.
     """
-    try:
+    with reading(path, expected, advice):
         if not path.is_file():
             raise InputError(f"{path}: no such file: expected {expected}")
         with path.open("rb") as file:
             yield file
+
+
+@contextlib.contextmanager
+def reading(what: str | pathlib.Path, expected: str, advice: str) -> Iterator[None]:
+    """Says in one line whatever reading a file, or one in an archive, raises in the block.
+
+    Raises:
+      InputError: what is in it is damaged or something else.
+    """
+    try:
+        yield
     except InputError:
         raise
     except _BROKEN as error:
         raise InputError(
-            f"{path}: expected {expected}, got one that is damaged or holds something else ({reason(error)}): {advice}"
+            f"{what}: expected {expected}, got one that is damaged or holds something else ({reason(error)}): {advice}"
         ) from error
 
 
@@ -111,7 +122,7 @@ def names(archive: zipfile.ZipFile) -> list[str]:
 def array_header(archive: zipfile.ZipFile, name: str) -> Header:
     """The header of an array of a `.npz` archive, which is checked against what the archive holds."""
     member = archive.getinfo(f"{name}.npy")
-    if member.compress_type not in _COMPRESSIONS:
+    if member.compress_type not in COMPRESSIONS:
         raise ValueError(f"{name}, which is compressed as NumPy does not")
     with archive.open(member) as file:
         found = header(file)

@@ -1,5 +1,6 @@
 """Images in a folder of files."""
 
+import io
 import os
 import pathlib
 
@@ -29,17 +30,8 @@ def folder(path: str | os.PathLike, size: int, channels: int) -> np.ndarray | So
       InputError: no such folder, no image in it, or a file that cannot be read as an image.
     """
     path = pathlib.Path(path)
-    if channels not in (1, 3) or size < 1:
-        raise InputError(
-            f"images of a folder: expected 1 or 3 channels and a size of at least 1, got {channels}, {size}"
-        )
-    if not path.is_dir():
-        raise InputError(f"{path}: no such folder: expected a folder of images")
-    found = sorted(
-        file.relative_to(path).as_posix()
-        for file in path.rglob("*")
-        if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".") and file.is_file()
-    )
+    check_size(size, channels)
+    found = names(path)
     if not found:
         raise InputError(f"{path}: expected a folder with images ({', '.join(EXTENSIONS)}), got none")
 
@@ -49,13 +41,44 @@ def folder(path: str | os.PathLike, size: int, channels: int) -> np.ndarray | So
     return held(Source(len(found), (size, size, channels), fetch))
 
 
-def decode(path: str | os.PathLike, size: int, channels: int) -> np.ndarray:
+def names(path: str | os.PathLike) -> list[str]:
+    """The paths of the images of a folder and the folders in it, relative to it, sorted.
+
+    Raises:
+      InputError: no such folder.
+    """
+    path = pathlib.Path(path)
+    if not os.path.isdir(path):
+        raise InputError(f"{path}: no such folder: expected a folder of images")
+    return sorted(
+        file.relative_to(path).as_posix() for file in path.rglob("*") if is_image(file.name) and file.is_file()
+    )
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is taken for an image: by its extension, and not where its name starts with a dot."""
+    path = pathlib.PurePosixPath(name)
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+
+
+def check_size(size: int, channels: int) -> None:
+    """Refuses what images cannot be resized and converted to.
+
+    Raises:
+      InputError: other than 1 or 3 channels, or no pixel.
+    """
+    if channels not in (1, 3) or size < 1:
+        raise InputError(f"resized images: expected 1 or 3 channels and a size of at least 1, got {channels}, {size}")
+
+
+def decode(path: str | os.PathLike, size: int, channels: int, content: bytes | None = None) -> np.ndarray:
     """One image file, upright, on white, cropped to its central square, resized with Lanczos's filter.
 
     Args:
       path: a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file, told by its content; of an animation, the first frame.
       size: height and width of the result, in pixels.
       channels: 1 (grey) or 3 (RGB).
+      content: what the file holds, where it is part of another; `path` is then its name in messages.
 
     Returns:
       uint8 `[size, size, channels]`.
@@ -66,9 +89,9 @@ def decode(path: str | os.PathLike, size: int, channels: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        if not os.path.isfile(path):  # reading a pipe or a device may not end
+        if content is None and not os.path.isfile(path):  # reading a pipe or a device may not end
             raise FileNotFoundError("no such file")
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path if content is None else io.BytesIO(content), formats=_FORMATS) as image:
             ImageOps.exif_transpose(image, in_place=True)
             image.load()
     except Exception as error:  # Pillow does not say which errors its decoders raise, and they raise many

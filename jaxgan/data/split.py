@@ -1,10 +1,11 @@
 """Training and held-out images of any set."""
 
-import pathlib
-
 import numpy as np
 
+from jaxgan.data import labels as classes
+from jaxgan.data import paths
 from jaxgan.data.images import load
+from jaxgan.data.labels import Labels
 from jaxgan.data.source import Source
 
 HELD_OUT = 10
@@ -32,14 +33,31 @@ def train_and_test(
       InputError: what `images.load` refuses.
     """
     where = {"size": size, "channels": channels, "data_dir": data_dir, "manual_dir": manual_dir}
-    path = pathlib.Path(dataset).expanduser()
-    if path.suffix in (".npy", ".npz") or path.is_dir():
+    if paths.is_path(dataset):
         images = load(dataset, "all", **where)
-        indices = np.arange(images.size if isinstance(images, Source) else len(images))
-        held_out = indices % HELD_OUT == HELD_OUT - 1
-        return _select(images, indices[~held_out]), _select(images, indices[held_out])
+        train, test = _divided(images.size if isinstance(images, Source) else len(images))
+        return _select(images, train), _select(images, test)
     # What is wrong with the test images' name, size or files is said now; their pixels may never be asked for.
     return load(dataset, "train", **where), load(dataset, "test", decode=False, **where)
+
+
+def train_and_test_labels(dataset: str, *, data_dir: str = "", manual_dir: str = "") -> tuple[Labels, Labels]:
+    """The labels of the images of `train_and_test`, in their order.
+
+    Args:
+      dataset: "digits", the name of a set with labels, or the path of one: a folder for each class.
+      data_dir: where prepared tensorflow-datasets sets lie, "" for the usual place.
+      manual_dir: folder of the official files to prepare a set from, "" to download them.
+
+    Raises:
+      InputError: what `labels.load` refuses.
+    """
+    where = {"data_dir": data_dir, "manual_dir": manual_dir}
+    if paths.is_path(dataset):
+        values, count = classes.load(dataset, "all", **where)
+        train, test = _divided(len(values))
+        return Labels(values[train], count), Labels(values[test], count)
+    return classes.load(dataset, "train", **where), classes.load(dataset, "test", **where)
 
 
 def first(images: Images, count: int | None) -> np.ndarray:
@@ -48,6 +66,13 @@ def first(images: Images, count: int | None) -> np.ndarray:
         images = images.fetch(np.arange(images.size)[:count])
     images = images[:count]
     return images / np.float32(127.5) - 1 if images.dtype == np.uint8 else images.astype(np.float32)
+
+
+def _divided(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The indices of a set that are trained on, and those that are held out."""
+    indices = np.arange(count)
+    held_out = indices % HELD_OUT == HELD_OUT - 1
+    return indices[~held_out], indices[held_out]
 
 
 def _select(images: Images, indices: np.ndarray) -> Images:

@@ -87,8 +87,8 @@ def _builder(name: str, data_dir: str) -> Any:
         except (ValueError, AssertionError) as error:
             reason = shown(str(error).strip().partition("\n")[0])
             raise InputError(
-                f"{name!r}: expected the name of a tensorflow-datasets set, an existing folder or an existing .npy or "
-                f".npz file, got none of them ({reason}): check the spelling"
+                f"{name!r}: expected the name of a tensorflow-datasets set, an existing folder or an existing .zip, "
+                f".npy or .npz file, got none of them ({reason}): check the spelling"
             ) from error
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 import jaxgan
-from jaxgan.data import images, labels
+from jaxgan.data import images, labels, paths
 from jaxgan.data.source import Source
 from jaxgan.errors import InputError
 from jaxgan.features.classifier import LEAST_SIDE, Classifier, PyTree, Trained, outputs
@@ -76,6 +76,11 @@ def train(
 
 
 def _labelled(dataset: str, split: str, data_dir: str, manual_dir: str) -> tuple[np.ndarray, labels.Labels]:
+    if paths.is_path(dataset):
+        raise InputError(
+            f"extractor of {dataset}: expected 'digits' or the name of a tensorflow-datasets set, got a path: "
+            "folders and files of images have no labels that others have too"
+        )
     where = {"data_dir": data_dir, "manual_dir": manual_dir}
     classes = labels.load(dataset, split, **where)
     pixels = images.digits(split) if dataset == "digits" else images.tfds(dataset, split, **where)
