@@ -19,7 +19,7 @@ from jaxgan import experiment as experiments
 from jaxgan import layers
 
 EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
-NAMES = ("cases", "compare", "environments", "in_jaxgan", "layouts", "resnet", "worker")
+NAMES = ("cases", "compare", "environments", "in_jaxgan", "layouts", "worker")
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +77,6 @@ def test_the_residual_networks_have_the_paper_s_sizes(peers):
     halving = [convolution(3, n, 128) + convolution(3, 128, 128) + convolution(1, n, 128) for n in (3, 128)]
     expected = sum(halving) + 2 * 2 * convolution(3, 128, 128) + 129
     assert sum(v.size for v in jax.tree.leaves(d_variables["params"])) == expected
-
-
-def test_enlarging_and_halving(peers):
-    x = jnp.arange(8.0).reshape(1, 2, 2, 2)
-    large = peers["resnet"].enlarge(x)
-    np.testing.assert_array_equal(large, np.repeat(np.repeat(x, 2, axis=1), 2, axis=2))
-    np.testing.assert_array_equal(peers["resnet"].halve(large), x)
-    np.testing.assert_array_equal(peers["resnet"].halve(x), np.mean(x, (1, 2), keepdims=True))
 
 
 def torch_convolution(x, weight, stride=1, padding=2):

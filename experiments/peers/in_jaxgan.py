@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import resnet
 from cases import FIGURES, Case, Check, checked_batches, checked_shares, data
 
 from jaxgan import lift, losses, penalties, startup
 from jaxgan.game import normal_latents
 from jaxgan.gan import GAN, make_gan
 from jaxgan.network import flax_network
-from jaxgan.networks import dcgan, mlp
+from jaxgan.networks import dcgan, mlp, resnet
 from jaxgan.players import GANState
 
 startup.set_flags()  # as the command line does, before jax starts its devices
@@ -36,7 +35,10 @@ def modules(case: Case, dropout: float) -> tuple:
     if case.networks == "mlp":
         return mlp.Generator(case.shape, case.generator), mlp.Discriminator(case.discriminator)
     if case.networks == "resnet":
-        return resnet.Generator(case.generator), resnet.Discriminator(case.discriminator)
+        return (
+            resnet.Generator(features=case.generator),
+            resnet.Discriminator(case.discriminator, spectral_norm=False),
+        )
     return dcgan.Generator(features=case.generator), dcgan.Discriminator(case.discriminator, dropout=dropout)
 
 

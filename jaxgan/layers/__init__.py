@@ -4,6 +4,15 @@ For spectral normalisation wrap a layer in Flax's own:
 `nn.SpectralNorm(Conv(64, 3), dtype=x.dtype)(x, update_stats=train)`.
 """
 
+from jaxgan.layers.attention import SelfAttention
+from jaxgan.layers.blur import (
+    DownsampledConv,
+    blur,
+    downsample,
+    downsampled_convolve,
+    upsample,
+    upsampled_convolve,
+)
 from jaxgan.layers.conv import Conv, ConvTranspose, EnlargedConv, HalvedConv
 from jaxgan.layers.convolutions import (
     convolve,
@@ -16,26 +25,45 @@ from jaxgan.layers.convolutions import (
 )
 from jaxgan.layers.dense import Dense, add_bias
 from jaxgan.layers.dropout import Dropout, random_words
+from jaxgan.layers.equalised import EqualisedConv, EqualisedDense, EqualisedEnlargedConv, EqualisedHalvedConv
 from jaxgan.layers.maxout import Maxout
 from jaxgan.layers.minibatch import MinibatchDiscrimination, MinibatchStddev
+from jaxgan.layers.modulated import ModulatedConv, Noise, modulated_convolve
+from jaxgan.layers.normalisation import ConditionalBatchNorm, pixel_norm
 
 __all__ = [
+    "ConditionalBatchNorm",
     "Conv",
     "ConvTranspose",
     "Dense",
+    "DownsampledConv",
     "Dropout",
     "EnlargedConv",
+    "EqualisedConv",
+    "EqualisedDense",
+    "EqualisedEnlargedConv",
+    "EqualisedHalvedConv",
     "HalvedConv",
     "Maxout",
     "MinibatchDiscrimination",
     "MinibatchStddev",
+    "ModulatedConv",
+    "Noise",
+    "SelfAttention",
     "add_bias",
+    "blur",
     "convolve",
     "depth_to_space",
+    "downsample",
+    "downsampled_convolve",
     "enlarged_convolve",
     "halved_convolve",
+    "modulated_convolve",
+    "pixel_norm",
     "random_words",
     "space_to_depth",
     "strided_convolve",
     "transposed_convolve",
+    "upsample",
+    "upsampled_convolve",
 ]
