@@ -3,7 +3,10 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
+from typing import Any
 
 import jax
 
@@ -32,9 +35,19 @@ def prepare() -> None:
     # of its writes fail it raises the first, and asyncio logs the others, which nobody asks for.
     for library in ("absl", "asyncio"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    # What TensorStore's threads have still to do then fails as well. Python writes such tracebacks in pieces, between
-    # which other threads write their own.
-    sys.unraisablehook = lambda it: tell_ignored(shown(f"{it.exc_type.__name__}: {it.exc_value}"))
+    sys.unraisablehook = _tell_unraisable
+
+
+def _tell_unraisable(unraisable: Any) -> None:
+    """Tells an error where nothing can be raised, and lets an interrupt come again.
+
+    Where a disk is full, what TensorStore's threads have still to do fails as well; Python writes such tracebacks in
+    pieces, between which other threads write their own. And Ctrl-C is lost where Python collects garbage.
+    """
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return
+    tell_ignored(shown(f"{unraisable.exc_type.__name__}: {unraisable.exc_value}"))
 
 
 def set_flags() -> None:

@@ -5,6 +5,8 @@ import os
 import pathlib
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -61,7 +63,7 @@ def check_goes_on(workdir, uninterrupted, **changes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", itertools.product(NAMES, range(MANY)))
+@pytest.mark.parametrize("case", list(itertools.product(NAMES, range(MANY))))
 def test_a_signal_at_any_step(case, tmp_path, uninterrupted):
     name, rng, workdir = case[0], random.Random(str(case)), tmp_path / "run"
     after = 10 * rng.randrange(STEPS // 10 - 2)
@@ -187,3 +189,22 @@ def test_a_thread_may_train_and_listens_to_nothing():
     thread.start()
     thread.join()
     assert found == [handlers]
+
+
+def test_an_interrupt_while_garbage_is_collected_comes_again():
+    """Python ignores what is raised there, such as by Ctrl-C while a library is told of a collection."""
+    program = """
+import time
+from jaxgan import startup
+
+startup.prepare()
+
+class Unraisable:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+del [Unraisable()][0]
+time.sleep(60)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    assert done.returncode == -signal.SIGINT and "KeyboardInterrupt" in done.stderr, done
