@@ -46,7 +46,8 @@ class Game:
         `latents -> made`.
       augment: `(key, step, x) -> x`, differentiable; what the discriminator sees of data, samples and any points that
         a penalty asks it about. Or one whose strength follows the training: an object with `init() -> memory`,
-        `apply(memory, key, step, x) -> x` and `update(memory, step, real_logits) -> memory`, a pytree of floats.
+        `apply(memory, key, step, x) -> x` and `update(memory, step, real_logits) -> memory`, a pytree of floats; logits
+        are given less the loss's boundary. Where it has `strength(memory)`, that is a metric.
       axis_name: mapped axis (`pmap`) over which gradients, statistics and metrics are averaged.
       sides: `(batch, made) -> (real, fake)`, what the discriminator is to tell apart, of a batch and of what the
         generator made; an encoder plays on the generator's side, and makes a part of what is real.
@@ -178,8 +179,10 @@ class Game:
             self.generator_penalty, state.generator.memory, k_g_penalty, state.step, maker, latents, made, batch
         )
         if hasattr(self.augment, "update"):
-            moved = self.augment.update(d_memory["augment"], state.step, real_logits)
-            d_memory = {**d_memory, "augment": moved}
+            sure = jax.tree.map(lambda v: v - (self.loss.boundary or 0.0), real_logits)
+            d_memory = {**d_memory, "augment": self.augment.update(d_memory["augment"], state.step, sure)}
+        if hasattr(self.augment, "strength"):
+            metrics["discriminator/augmentation"] = self.augment.strength(state.discriminator.memory["augment"])
         if self.discriminator_penalty is not None:
             metrics["discriminator/penalty"] = d_penalty
         if self.generator_penalty is not None:

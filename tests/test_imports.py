@@ -42,6 +42,8 @@ ARROWS = {
     "run": {"experiment", "errors"},
     "checkpoint": {"errors", "leaves", "processes", "seal"},
     "leaves": set(),
+    "augment": {"errors"},
+    "schedules": set(),
     "seal": {"errors"},
     "signals": {"errors"},
     "guard": set(),
@@ -68,7 +70,7 @@ ARROWS = {
 }
 ARROWS["cli"] = set(ARROWS)
 OF_EXPERIMENTS = {"losses", "penalties", "transforms", "stabilisers", "networks", "data", "metrics", "experiment"}
-OF_EXPERIMENTS |= {"game", "gan", "joint", "network"}
+OF_EXPERIMENTS |= {"augment", "evaluation", "game", "gan", "joint", "network", "schedules"}
 
 # What the mathematics may load beside Python's own library.
 PACKAGES = {
@@ -88,6 +90,8 @@ PACKAGES = {
     "joint": {"jax", "optax"},
     "stability": {"jax", "numpy", "scipy"},
     "transforms": {"jax", "optax"},
+    "augment": {"jax"},
+    "schedules": {"jax"},
     "stabilisers": {"jax"},
     "metrics": {"numpy", "scipy"},
     "startup": {"jax"},
