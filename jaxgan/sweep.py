@@ -1,6 +1,5 @@
 """A sweep: every combination of some options with every seed, trained as one program and measured."""
 
-import functools
 import itertools
 import json
 import pathlib

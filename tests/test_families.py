@@ -37,7 +37,7 @@ class Family(NamedTuple):
 
 FAMILIES = {
     "emoji_stylegan2": Family({"width": 4}, (32, 32, 3), alike=False),
-    "fashion_r3gan": Family({"width": 16}),
+    "fashion_r3gan": Family({"width": 32}),
     "fashion_sngan": Family({"width": 4, "critic_steps": 2}, examples=2 * BATCH),
     "mnist_aae": Family({"width": 16}),
     "mnist_acgan": Family({"width": 4}, classes=10, alike=False),
@@ -70,7 +70,8 @@ def trained(name):
     """The experiment, its state at the start and after every step, and the metrics of each; no key is used twice."""
     game, key = made(name), jax.random.key(0)
     step, given = jax.jit(game.gan.step), batches(name)
-    states, metrics = [jax.jit(game.gan.init)(jax.random.key(1), jax.tree.map(lambda v: v[0], given))], []
+    first = jax.jit(game.gan.init)(jax.random.key(1), jax.tree.map(lambda v: v[0], given))
+    states, metrics = [jax.device_get(first)], []
     with jax.debug_key_reuse(True):
         for i in range(STEPS):
             state, seen = step(key, states[-1], jax.tree.map(lambda v, i=i: v[i], given))

@@ -434,7 +434,11 @@ def test_half_precision_keeps_the_sums_over_pixels_in_float32():
     "module, inputs, message",
     [
         (resnet.Generator(1, 2, (8,), CLASSES), (jnp.zeros((2, 4)),), "classes=3: expected labels, got none"),
-        (resnet.Generator(1, 2, (8,)), (jnp.zeros((2, 4)), jnp.zeros(2, int)), "classes=0: expected none, got labels"),
+        (
+            resnet.Generator(1, 2, (8,)),
+            (jnp.zeros((2, 4)), jnp.zeros(2, int)),
+            "classes=0: expected no labels, got some",
+        ),
         (small_critic(), (jnp.zeros((2, 4, 4, 1)),), "classes=3: expected labels, got none"),
         (
             small_critic(),

@@ -26,6 +26,8 @@ from jaxgan.layers.convolutions import (
 from jaxgan.layers.dense import Dense, add_bias
 from jaxgan.layers.dropout import Dropout, random_words
 from jaxgan.layers.equalised import EqualisedConv, EqualisedDense, EqualisedEnlargedConv, EqualisedHalvedConv
+from jaxgan.layers.grouped import GroupedConv, grouped_convolve
+from jaxgan.layers.labels import one_hot
 from jaxgan.layers.maxout import Maxout
 from jaxgan.layers.minibatch import MinibatchDiscrimination, MinibatchStddev
 from jaxgan.layers.modulated import ModulatedConv, Noise, modulated_convolve
@@ -43,6 +45,7 @@ __all__ = [
     "EqualisedDense",
     "EqualisedEnlargedConv",
     "EqualisedHalvedConv",
+    "GroupedConv",
     "HalvedConv",
     "Maxout",
     "MinibatchDiscrimination",
@@ -57,8 +60,10 @@ __all__ = [
     "downsample",
     "downsampled_convolve",
     "enlarged_convolve",
+    "grouped_convolve",
     "halved_convolve",
     "modulated_convolve",
+    "one_hot",
     "pixel_norm",
     "random_words",
     "space_to_depth",

@@ -157,6 +157,7 @@ __all__ = [
     "energy_based",
     "energy_based_discriminator_loss",
     "energy_based_generator_loss",
+    "exchanged",
     "f_gan",
     "feature_matching_loss",
     "gaussian_information_loss",

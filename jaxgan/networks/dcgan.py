@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import Conv, ConvTranspose, Dense, Dropout
+from jaxgan.layers import Conv, ConvTranspose, Dense, Dropout, one_hot
 
 
 class Generator(nn.Module):
@@ -53,7 +53,8 @@ class Generator(nn.Module):
     def __call__(self, z: Any, cond: jax.Array | None = None, train: bool = False) -> jax.Array:
         init = nn.initializers.glorot_uniform()
         parts = jax.tree.leaves(z)
-        z = jnp.concatenate([*parts, *_one_hot(cond, self.classes, parts[0].dtype)], axis=-1)
+        labels = one_hot(cond, self.classes, parts[0].dtype)
+        z = jnp.concatenate(parts if labels is None else [*parts, labels], axis=-1)
 
         def activate(x):
             if self.norm:
@@ -98,7 +99,8 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, cond: jax.Array | None = None, train: bool = False) -> Any:
-        for labels in _one_hot(cond, self.classes, x.dtype):
+        labels = one_hot(cond, self.classes, x.dtype)
+        if labels is not None:
             planes = jnp.broadcast_to(labels[:, None, None, :], (*x.shape[:3], self.classes))
             x = jnp.concatenate([x, planes], axis=-1)
         init = nn.initializers.glorot_uniform()
@@ -117,15 +119,3 @@ class Discriminator(nn.Module):
         logits = linear(Dense(1, kernel_init=init), x)[:, 0]
         heads = {name: linear(Dense(size, kernel_init=init, name=name), x) for name, size in self.heads}
         return {"logits": logits, **heads} if heads else logits
-
-
-def _one_hot(labels: jax.Array | None, classes: int, dtype: jnp.dtype) -> list[jax.Array]:
-    """The labels as one-hot vectors `[B, classes]`, in a list; an empty one where there are no classes.
-
-    Raises:
-      ValueError: when there are labels and no classes, or classes and no labels.
-    """
-    if (labels is None) != (classes == 0):
-        given = "none" if labels is None else "some"
-        raise ValueError(f"a network of {classes} classes: expected labels where it has classes, got {given}")
-    return [] if labels is None else [jax.nn.one_hot(labels, classes, dtype=dtype)]

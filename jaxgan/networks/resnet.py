@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import ConditionalBatchNorm, Conv, Dense, EnlargedConv, HalvedConv, SelfAttention
+from jaxgan.layers import ConditionalBatchNorm, Conv, Dense, EnlargedConv, HalvedConv, SelfAttention, one_hot
 
 _glorot = nn.initializers.glorot_uniform()
 _residual = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")  # a ReLU takes half of what goes in
@@ -92,7 +92,7 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, z: jax.Array, cond: jax.Array | None = None, train: bool = False) -> jax.Array:
         linear = functools.partial(_linear, self.spectral_norm, train)
-        labels = _one_hot(cond, self.classes, z.dtype)
+        labels = one_hot(cond, self.classes, z.dtype)
         conditions = [labels] * len(self.features)
         if self.embedding:
             z, conditions = self._share(z, labels)
@@ -171,7 +171,7 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, cond: jax.Array | None = None, train: bool = False) -> jax.Array:
         linear = functools.partial(_linear, self.spectral_norm, train)
-        labels = _one_hot(cond, self.classes, x.dtype)
+        labels = one_hot(cond, self.classes, x.dtype)
         for i, (features, attends) in enumerate(_blocks(self.features, self.attention)):
             x = Judging(features, i == 0, i < self.halvings, self.spectral_norm)(x, train)
             if attends:
@@ -201,15 +201,3 @@ def _blocks(features: tuple[int, ...], attention: int | None) -> list[tuple[int,
     if attention is not None and not 0 <= attention < len(features):
         raise ValueError(f"attention={attention}: expected the number of a block, 0 to {len(features) - 1}, or None")
     return [(channels, i == attention) for i, channels in enumerate(features)]
-
-
-def _one_hot(cond: jax.Array | None, classes: int, dtype: jnp.dtype) -> jax.Array | None:
-    """Labels as rows of an identity matrix, `[B, classes]`; None where there are no classes."""
-    if (cond is None) != (classes == 0):
-        raise ValueError(
-            f"classes={classes}: expected {'labels' if classes else 'none'}, "
-            f"got {'none' if cond is None else 'labels'}: change classes, or what the batch has as 'cond'"
-        )
-    if cond is not None and cond.ndim != 1:
-        raise ValueError(f"labels: expected one for each example, [batch], got {list(cond.shape)}")
-    return None if cond is None else jax.nn.one_hot(cond, classes, dtype=dtype)

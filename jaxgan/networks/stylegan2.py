@@ -20,6 +20,7 @@ from jaxgan.layers import (
     ModulatedConv,
     Noise,
     downsample,
+    one_hot,
     pixel_norm,
     upsample,
 )
@@ -77,7 +78,7 @@ class Generator(nn.Module):
     mixing: float = 0.9
 
     def setup(self):
-        self.mapping = Mapping(self.width, self.layers, self.classes)
+        self.mapping = Mapping(self.width, self.layers)
         self.synthesis = Synthesis(self.channels, self.features)
         self.w_mean = self.variable("batch_stats", "w_mean", jnp.zeros, (self.width,))
         self.truncation = self.variable("batch_stats", "truncation", jnp.ones, ())
@@ -87,8 +88,8 @@ class Generator(nn.Module):
 
     def styles(self, z: jax.Array, cond: jax.Array | None = None, train: bool = False) -> jax.Array:
         """Latents to the style vectors of all layers, `[B, 2 * len(features), width]`."""
-        _check_condition(self.classes, cond)
-        w, mean, count = self.mapping(z, cond, z.dtype), self.w_mean.value, 2 * len(self.features)
+        labels, mean, count = one_hot(cond, self.classes, z.dtype), self.w_mean.value, 2 * len(self.features)
+        w = self.mapping(z, labels)
         if train:
             now = jnp.mean(jax.lax.stop_gradient(w).astype(mean.dtype), axis=0)
             self.w_mean.value = W_DECAY * mean + (1.0 - W_DECAY) * now
@@ -98,7 +99,7 @@ class Generator(nn.Module):
         if not train or not self.mixing:
             return ws
         k_latent, k_layer, k_mixed = jax.random.split(self.make_rng("dropout"), 3)
-        other = self.mapping(jax.random.normal(k_latent, z.shape).astype(z.dtype), cond, z.dtype)
+        other = self.mapping(jax.random.normal(k_latent, z.shape).astype(z.dtype), labels)
         start = jax.random.randint(k_layer, (len(z), 1, 1), 1, count)
         mixed = jax.random.bernoulli(k_mixed, self.mixing, (len(z), 1, 1))
         return jnp.where(mixed & (jnp.arange(count)[None, :, None] >= start), other[:, None], ws)
@@ -109,25 +110,23 @@ class Generator(nn.Module):
 
 
 class Mapping(nn.Module):
-    """Latents `[B, n]`, classes `[B]` or both to `[B, width]`: normalised, then dense layers with leaky ReLU.
+    """Latents `[B, n]`, labels `[B, classes]` or both to `[B, width]`: normalised, then dense layers with leaky ReLU.
 
-    The learning rate of the dense layers is a hundredth of the others'.
+    Each class has a learned vector of that width. The learning rate of the dense layers is a hundredth of the others'.
 
     Attributes:
       width: size of each layer.
       layers: number of layers.
-      classes: 0, or the number of classes, each of which has a learned vector of that size.
     """
 
     width: int
     layers: int
-    classes: int
 
     @nn.compact
-    def __call__(self, z: jax.Array | None, cond: jax.Array | None, dtype: jnp.dtype) -> jax.Array:
+    def __call__(self, z: jax.Array | None, labels: jax.Array | None) -> jax.Array:
         inputs = [] if z is None else [z]
-        if self.classes:
-            inputs.append(EqualisedDense(self.width)(jax.nn.one_hot(cond, self.classes, dtype=dtype)))
+        if labels is not None:
+            inputs.append(EqualisedDense(self.width)(labels))
         x = jnp.concatenate([pixel_norm(v) for v in inputs], axis=-1)
         for _ in range(self.layers):
             x = _activate(EqualisedDense(self.width, rate=0.01)(x))
@@ -196,7 +195,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, cond: jax.Array | None = None) -> jax.Array:
-        _check_condition(self.classes, cond)
+        labels = one_hot(cond, self.classes, x.dtype)
         side, last = START * 2 ** (len(self.features) - 1), self.features[0]
         if x.shape[1:3] != (side, side):
             raise ValueError(f"expected images of {side}x{side} pixels for {self.features}, got {x.shape[1:3]}")
@@ -206,9 +205,9 @@ class Discriminator(nn.Module):
         x = MinibatchStddev(self.group_size)(x)
         x = _activate(EqualisedConv(last, 3)(x))
         x = _activate(EqualisedDense(last)(x.reshape(len(x), -1)))
-        if not self.classes:
+        if labels is None:
             return EqualisedDense(1)(x)[:, 0]
-        target = Mapping(last, 8, self.classes)(None, cond, x.dtype)
+        target = Mapping(last, 8)(None, labels)
         return jnp.sum(EqualisedDense(last)(x) * target, axis=-1) / math.sqrt(last)
 
 
@@ -232,9 +231,3 @@ class ResidualBlock(nn.Module):
 def _activate(x: jax.Array) -> jax.Array:
     """Leaky ReLU that keeps the mean square of numbers symmetric about zero, to 4 %."""
     return nn.leaky_relu(x, 0.2) * math.sqrt(2.0)
-
-
-def _check_condition(classes: int, cond: jax.Array | None) -> None:
-    if (cond is None) != (classes == 0):
-        got = "none" if cond is None else "some"
-        raise ValueError(f"classes={classes}: expected {'' if classes else 'no '}labels in cond, got {got}")
