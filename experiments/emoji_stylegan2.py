@@ -38,6 +38,11 @@ def experiment(
       gamma: of R1, which is gamma / 2 times the squared norm of the gradient.
       precision: what both networks compute in; weights, optimisers and losses are float32.
       axis_name: mapped axis, set by `--lift pmap`.
+
+    Measured on 2 AMD EPYC cores, float32: `--dataset png32.zip --width 32 --batch-size 16 --steps 2000` (32,000 images,
+    ten epochs of 3,225 of the Noto emoji of 32x32 pixels), seed 0, beside other work. Samples are smooth shapes on
+    white in the emoji's colours, a face's disc among them; nothing is sharp yet. `FD-pixels` of 358 samples 670.7; as
+    many training images 380.3, noise 2,654.9.
     """
     features = (width,) * 4  # 4x4 to 32x32 pixels
 

@@ -38,6 +38,13 @@ def experiment(
       learning_rate: of both players' Adam.
       precision: what both networks compute in; weights, optimisers and losses are float32.
       axis_name: mapped axis, set by `--lift pmap`.
+
+    Measured on 2 AMD EPYC cores, float32: `--steps 3098` (6.6 epochs), seed 0, beside other work. Some samples are
+    digits, ones and nines above all; it is far from done (the paper trains for 400 epochs). The mean squared error of
+    held-out images' reconstruction is 0.350, of the mean image in their place 0.275: the encoder is not the inverse
+    yet. `FD-pixels` of 10,000 samples 134.1; as many training images 1.8, noise 768.6. With `jaxgan extractor mnist`
+    (seed 0, 99.48 % right) `FD-cnn-mnist` 822.0, training images 2.5, noise 1,038.8; coverage 0.063, of training images
+    0.947.
     """
     uniform = uniform_latents(latents)
     game = Game(
