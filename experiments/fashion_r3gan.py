@@ -46,6 +46,10 @@ def experiment(
       annealed: images over which all of these move.
       precision: what both networks compute in; weights, optimisers and losses are float32.
       axis_name: mapped axis, set by `--lift pmap`.
+
+    Measured on 2 AMD EPYC cores, float32: `--steps 600` (38,400 images), seed 0, beside other work. It has only begun:
+    soft outlines, of tops and boots here and there, and a discriminator that leads (0.86 and 0.97 right). `FD-pixels`
+    of 10,000 samples 145.7; as many training images 1.7, noise 550.6.
     """
     steps = max(1, annealed // batch_size)
     weight = cosine(gamma / 2, gamma / 20, steps)

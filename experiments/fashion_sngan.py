@@ -38,6 +38,10 @@ def experiment(
       learning_rate: of both players' Adam.
       precision: what both networks compute in; weights, optimisers and losses are float32.
       axis_name: mapped axis, set by `--lift pmap`.
+
+    Measured on 2 AMD EPYC cores, float32: `--steps 100` (500 critic steps, 32,000 images), seed 0, beside other work.
+    It has only begun: brightness and coarse shapes, no clothes. `FD-pixels` of 10,000 samples 213.4; as many training
+    images 1.7, noise 550.6.
     """
     generator = resnet.Generator(channels=1, start=7, features=(width, width), axis_name=axis_name)
     discriminator = resnet.Discriminator(features=(width,) * 4)
