@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import cache, checkpoint, hardware, lift, monitor, run
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, shown
 
 PROBE_BYTES = 2**24
 """Size of the file that is written to try a disk."""
@@ -100,16 +100,18 @@ def kept() -> Finding:
 
 def data(data_dir: str) -> Finding:
     """The prepared data sets."""
-    place = pathlib.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    if not place.is_dir():
-        return Finding("data", "note", f"no folder {place}: digits are there, other sets are prepared when first used")
+    place = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    place = pathlib.Path(os.path.expanduser(place))
+    if not os.path.isdir(place):  # unlike a Path's own method, also of what cannot be a path at all
+        absent = f"no folder {shown(place)}: digits are there, other sets are prepared when first used"
+        return Finding("data", "note", absent)
     names = sorted(path.name for path in place.iterdir() if any(path.glob("**/dataset_info.json")))
     return Finding("data", "ok", f"{', '.join(names) or 'no prepared set'} in {place}")
 
 
 def disk(place: pathlib.Path) -> Finding:
     """Space where a run would write, and a file written, flushed and read there."""
-    while not place.is_dir():
+    while not os.path.isdir(place):
         place = place.parent
     probe, content = place / f".probe-{os.getpid()}", os.urandom(PROBE_BYTES)
     try:

@@ -48,7 +48,7 @@ def conditional(conditions):
     width = LATENTS if conditions is None else LATENTS + 1
     batch = {"x": jnp.zeros((2, width))} | ({} if conditions is None else {"cond": jnp.zeros(2, jnp.int32)})
     state = gan.init(jax.random.key(0), batch)
-    return Experiment(gan, None, None, 0, None, conditions), state, batch
+    return Experiment(gan, None, None, 0, None, conditions=conditions), state, batch
 
 
 def test_samples_are_of_one_class_after_another():
