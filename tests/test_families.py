@@ -60,9 +60,9 @@ def made(name, **more):
 def batches(name, steps=STEPS):
     """Random images of random classes, `[steps, examples, ...]`."""
     family, random = FAMILIES[name], np.random.default_rng(0)
-    x = random.uniform(-1, 1, (steps, family.examples, *family.shape)).astype(np.float32)
-    labels = random.integers(0, max(family.classes, 1), (steps, family.examples)).astype(np.int32)
-    return {"x": x} | ({"cond": labels} if family.classes else {})
+    x = random.uniform(-1, 1, (STEPS, family.examples, *family.shape)).astype(np.float32)
+    labels = random.integers(0, max(family.classes, 1), (STEPS, family.examples)).astype(np.int32)
+    return jax.tree.map(lambda v: v[:steps], {"x": x} | ({"cond": labels} if family.classes else {}))
 
 
 @functools.cache
