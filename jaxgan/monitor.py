@@ -131,7 +131,7 @@ def _step_of(line: bytes) -> int | None:
         step = json.loads(line)["step"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    return step if isinstance(step, int) and line.endswith(b"\n") else None
+    return step if type(step) is int and line.endswith(b"\n") else None
 
 
 def line_of(workdir: pathlib.Path, step: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 
 import jaxgan
 from jaxgan import experiment as experiments
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, shown
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 LOCKS = ("lock", "lock.json")
@@ -204,7 +204,7 @@ def check_same(workdir: pathlib.Path, before: Run, now: Run) -> None:
     ]
     if changes:
         raise InputError(
-            f"{workdir} holds another run ({'; '.join(changes)}): "
+            f"{workdir} holds another run ({shown('; '.join(changes), 1000)}): "
             "resume it with what it was made with, or use another --workdir"
         )
     if before.digest != now.digest:
@@ -219,12 +219,15 @@ def check_options(path: str, found: Run, offered: dict[str, inspect.Parameter]) 
     """
     for name, value in found.options.items():
         if name not in offered:
-            raise InputError(f"{path} has no option {name!r}, which the run was made with: use the file of the run")
+            raise InputError(
+                f"{path} has no option {shown(repr(name))}, which the run was made with: use the file of the run"
+            )
         kind = offered[name].annotation
         kinds = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}.get(kind)
         allowed = get_args(kind) if get_origin(kind) is Literal else (value,)
         if (kinds is not None and type(value) not in kinds) or value not in allowed:
-            raise InputError(f"config.json has {value!r} for option {name}, expected {kind}: restore the file")
+            given = shown(repr(value))
+            raise InputError(f"config.json has {given} for option {name}, expected {kind}: restore the file")
 
 
 def template_batch(run: Run) -> Any:

@@ -89,6 +89,15 @@ def test_the_half_line_of_a_killed_run_does_not_stop_it_from_going_on(tmp_path):
     assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [5, 10]
 
 
+@pytest.mark.parametrize("line", ['{"step": true}', '{"step": 5.0}', '{"step": "5"}', "[5]", "5", "{}", ""])
+def test_a_line_that_is_no_steps_is_left_out_and_kept_beside(tmp_path, capsys, line):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 5}}\n{line}\n')
+    with open_monitor(tmp_path, 10, 20):
+        pass
+    assert lines(tmp_path / "metrics.jsonl") == [{"step": 5}]
+    assert (tmp_path / "metrics.jsonl.damaged").exists() and "1 lines" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_json_cannot_hold_is_refused(tmp_path, value):
     with open_monitor(tmp_path, 0, 10) as monitor:

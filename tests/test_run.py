@@ -1,6 +1,8 @@
 """The run directory: what is written before the first step, and what another run in it is told."""
 
+import inspect
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -116,6 +118,18 @@ def test_a_config_of_bytes_that_are_no_text_is_refused(tmp_path):
     (tmp_path / "config.json").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(InputError, match="config.json is not a run's configuration"):
         run.read(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["1" * 100_000, [0.5] * 50_000, {"a\nb": None}])
+def test_an_option_of_another_kind_is_told_in_a_line_however_long_it_is(experiment, value):
+    offered = {"learning_rate": inspect.Parameter("learning_rate", inspect.Parameter.KEYWORD_ONLY, annotation=float)}
+    before = described(experiment, options={"learning_rate": value})
+    with pytest.raises(InputError, match="learning_rate, expected") as refused:
+        run.check_options(experiment, before, offered)
+    assert len(str(refused.value)) < 1000 and "\n" not in str(refused.value)
+    with pytest.raises(InputError, match="holds another run") as refused:
+        run.check_same(pathlib.Path("runs"), before, described(experiment))
+    assert len(str(refused.value)) < 2000 and "\n" not in str(refused.value)
 
 
 def test_a_directory_is_made_and_left_as_it_was(tmp_path):
