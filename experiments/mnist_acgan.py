@@ -54,14 +54,14 @@ def experiment(
     def latent(key, batch):
         return {"noise": normal(key, batch), "class": jax.nn.one_hot(batch["cond"], classes)}
 
-    def of_classes(critic, points):
-        return losses.auxiliary_classifier_loss(critic(points)["class"], critic.latents["class"])
+    def of_classes(output, latents):
+        return weight * losses.auxiliary_classifier_loss(output["class"], latents["class"])
 
     def discriminator_penalty(key, step, critic, real, fake):
-        return weight * (of_classes(critic, real) + of_classes(critic, fake))
+        return sum(of_classes(output, critic.latents) for output in critic.outputs)
 
     def generator_penalty(key, step, generator, latents, made, batch):
-        return weight * losses.auxiliary_classifier_loss(generator.rival(made)["class"], latents["class"])
+        return of_classes(generator.outputs[1], latents)
 
     discriminator = dcgan.Discriminator(features=(width, 2 * width), dropout=0.3, heads=(("class", classes),))
     generator = dcgan.Generator(features=(4 * width, 2 * width, width), axis_name=axis_name)

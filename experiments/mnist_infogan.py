@@ -69,10 +69,10 @@ def experiment(
         return weight * of_category + code_weight * of_codes
 
     def discriminator_penalty(key, step, critic, real, fake):
-        return information(critic(fake), critic.latents)
+        return information(critic.outputs[1], critic.latents)
 
     def generator_penalty(key, step, generator, latents, made, batch):
-        return information(generator.rival(made), latents)
+        return information(generator.outputs[1], latents)
 
     heads = (("category", categories), ("codes", codes))
     discriminator = dcgan.Discriminator(features=(width, 2 * width), dropout=0.3, heads=heads)

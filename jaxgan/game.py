@@ -170,8 +170,9 @@ class Game:
         def generate(latents):
             return self.generate(k_generator, state, batch, latents, g_params)[0]
 
-        critic = Acting(score, d_params, latents, rival=Acting(generate, g_params, latents))
-        maker = Acting(generate, g_params, latents, rival=Acting(score, d_params, latents))
+        outputs = real_output, fake_output
+        critic = Acting(score, d_params, latents, Acting(generate, g_params, latents), outputs)
+        maker = Acting(generate, g_params, latents, Acting(score, d_params, latents), outputs)
         d_penalty, d_memory = penalise(
             self.discriminator_penalty, state.discriminator.memory, k_d_penalty, state.step, critic, real, fake
         )

@@ -64,12 +64,14 @@ class Acting(NamedTuple):
       params: the parameters in it.
       latents: of this step's fakes.
       rival: the other player, likewise.
+      outputs: `(real, fake)`, what the discriminator gave of this step's data and fakes, second heads and all.
     """
 
     apply: Callable[[PyTree], PyTree]
     params: PyTree
     latents: PyTree
     rival: Any = None
+    outputs: tuple[PyTree, PyTree] | None = None
 
     def __call__(self, x: PyTree) -> PyTree:
         return self.apply(x)

@@ -121,6 +121,22 @@ def test_a_penalty_may_ask_for_parameters_latents_and_the_rival(key):
     np.testing.assert_allclose(state.generator.params["w"], 0.5 - 0.1 * (-2 * d + 2 * 0.5 + 2 * d), rtol=1e-6)
 
 
+@pytest.mark.parametrize("simultaneous", [False, True])
+def test_a_penalty_may_be_of_what_the_discriminator_gave(key, simultaneous):
+    """As of a second head: `2 d x + d g z` for the discriminator, `3 d g z` for the generator, without another pass."""
+    gan = scalar_gan(
+        discriminator_penalty=lambda key, step, critic, real, fake: 2.0 * critic.outputs[0] + critic.outputs[1],
+        generator_penalty=lambda key, step, generator, latents, fake, batch: 3.0 * generator.outputs[1],
+        simultaneous=simultaneous,
+    )
+    batch = {"x": jnp.full((6,), 3.0)}
+    state, _ = gan.step(key, gan.init(key, batch), batch)
+    d = 0.5 - 0.1 * (0.5 * 2 - 3 + 2 * 3 + 0.5 * 2)
+    np.testing.assert_allclose(state.discriminator.params["w"], d, rtol=1e-6)
+    d = 0.5 if simultaneous else d
+    np.testing.assert_allclose(state.generator.params["w"], 0.5 - 0.1 * (-2 * d + 3 * 2 * d), rtol=1e-5)
+
+
 class Counting(NamedTuple):
     """A penalty that remembers how often it was asked, and costs that many times the mean of its points."""
 

@@ -16,8 +16,9 @@ leaves, and accumulated in float32 or wider. Weights are the caller's.
     generator       latent_diversity (zCR), path_length_penalty, mode_seeking
     either          orthogonality
 
-What a GAN hands its penalties as critic and generator also has their `params`, this step's `latents`, and the other
-player as `rival`: `orthogonality(critic.params)` is one (`transforms.add_orthogonality` another way to it), and
+What a GAN hands its penalties as critic and generator also has their `params`, this step's `latents`, the
+discriminator's `outputs` on data and fakes, which second heads are a part of, and the other player as `rival`:
+`orthogonality(critic.params)` is one (`transforms.add_orthogonality` another way to it), and
 
     near = critic.rival(perturb_latents(key, critic.latents, 0.05))
     return 20.0 * latent_consistency(critic, fake, near)
