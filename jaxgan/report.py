@@ -16,14 +16,17 @@ PyTree = Any
 
 
 def gathered(state: PyTree) -> PyTree:
-    """Of a state that lies on several processes' devices what `sampling.draw` needs, on one device of this process.
+    """Of a state that lies on several processes' devices what is sampled and measured, on one device of this process.
 
-    All processes call it; what is spread over them, but the average, is left out.
+    That is the average and the discriminator; of all else what is spread over them is left out. All processes call it.
     """
     if jax.process_count() == 1:
         return state
-    ema = jax.jit(_same, out_shardings=state.step.sharding)(state.ema)
-    return jax.tree.map(lambda v: v.addressable_data(0) if v.is_fully_replicated else None, state._replace(ema=ema))
+    judge = state.discriminator
+    played = state.ema, judge.params, judge.stats
+    ema, params, stats = jax.jit(_same, out_shardings=state.step.sharding)(played)
+    state = state._replace(ema=ema, discriminator=judge._replace(params=params, stats=stats))
+    return jax.tree.map(lambda v: v.addressable_data(0) if v.is_fully_replicated else None, state)
 
 
 def _same(tree: PyTree) -> PyTree:
@@ -37,7 +40,7 @@ def measure(experiment: Experiment, evaluate: Callable, key: jax.Array, state: P
       experiment: whose state.
       evaluate: of the experiment.
       key: of the latents.
-      state: as of `sampling.draw`.
+      state: of several processes, from `gathered`.
       batch: any batch.
     """
     figures = evaluate(functools.partial(sampling.draw, experiment, key, state, batch))

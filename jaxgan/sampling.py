@@ -1,6 +1,7 @@
 """Samples of a trained state: any number, of any class, along lines of the latents, nearer to the mean."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +31,11 @@ def draw(experiment: Experiment, key: jax.Array, state: GANState, batch: Batch, 
       Arrays `[count, ...]`.
     """
     state, sample = _together(state), jax.jit(experiment.gan.sample)
-    pieces = [
-        jax.device_get(sample(jax.random.fold_in(key, i), state, _examples(experiment, batch, i * PIECE)))
-        for i in range(-(-count // PIECE))
-    ]
-    return jax.tree.map(lambda *v: np.concatenate(v)[:count], *pieces)
+
+    def piece(first):
+        return sample(jax.random.fold_in(key, first // PIECE), state, _examples(experiment, batch, first))
+
+    return _in_pieces(piece, count)
 
 
 def interpolate(
@@ -65,12 +66,13 @@ def interpolate(
     path = [jax.tree.map(functools.partial(spherical, t), start, end) for t in np.linspace(0.0, 1.0, steps)]
     path = jax.tree.map(lambda *z: jnp.stack(z, axis=1).reshape(lines * steps, *z[0].shape[1:]), *path)
     cond = jax.tree.map(lambda v: np.repeat(v, steps, axis=0), examples.get("cond"))
-    sample, pieces = jax.jit(game.sample_at), []
-    for first in range(0, lines * steps, PIECE):
+    sample = jax.jit(game.sample_at)
+
+    def piece(first):
         at = np.arange(first, first + PIECE) % (lines * steps)
-        z, c = jax.tree.map(lambda v, at=at: v[at], (path, cond))
-        pieces.append(jax.device_get(sample(k_generator, state, z, c)))
-    return jax.tree.map(lambda *v: np.concatenate(v)[: lines * steps], *pieces)
+        return sample(k_generator, state, *jax.tree.map(lambda v: v[at], (path, cond)))
+
+    return _in_pieces(piece, lines * steps)
 
 
 def spherical(t: float, start: jax.Array, end: jax.Array) -> jax.Array:
@@ -130,6 +132,12 @@ def truncate(state: GANState, truncation: float) -> GANState:
 def _together(state: GANState) -> GANState:
     """The state with its average whole on every device that its step's number lies on, though `fsdp` spreads it."""
     return state._replace(ema=jax.device_put(state.ema, state.step.sharding))
+
+
+def _in_pieces(piece: Callable[[int], PyTree], count: int) -> PyTree:
+    """Samples on the host, made `PIECE` at a time: `first -> [PIECE, ...]`."""
+    pieces = [jax.device_get(piece(first)) for first in range(0, count, PIECE)]
+    return jax.tree.map(lambda *v: np.concatenate(v)[:count], *pieces)
 
 
 def _examples(experiment: Experiment, batch: Batch, first: int, count: int = PIECE) -> Batch:

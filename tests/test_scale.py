@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import chunks, cli, experiment, lift, preflight, progress, run, sampling
+from jaxgan import chunks, cli, experiment, lift, preflight, progress, report, run, sampling
 
 RING = pathlib.Path(__file__).parent.parent / "experiments" / "ring.py"
 DEVICES = 8
@@ -91,3 +91,18 @@ def test_samples_of_a_spread_state_are_those_of_a_whole_one(lift_name):
     np.testing.assert_allclose(samples, expected, rtol=0, atol=1e-5)
     spread = {leaf.shape for leaf in jax.tree.leaves(placed) if not leaf.sharding.is_fully_replicated}
     assert spread == ({(256, 256)} if lift_name == "fsdp" else set()) and lift.LEAST <= 256 * 256
+
+
+def test_what_several_processes_sample_and_measure_is_whole(monkeypatch):
+    """What each of several processes would gather: the average and the discriminator, on one device."""
+    game = experiment.load(str(RING))(**OPTIONS)
+    state = jax.jit(game.gan.init)(jax.random.key(0), game.data().batch_at(0, 0))
+    where = chunks.machine(game.gan.step, "fsdp")
+    placed = jax.device_put(state, chunks.state_sharding(where, "fsdp", state))
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    found = report.gathered(placed)
+    for name in ("params", "stats"):
+        jax.tree.map(np.testing.assert_array_equal, *(getattr(s.discriminator, name) for s in (found, state)))
+    jax.tree.map(np.testing.assert_array_equal, found.ema, state.ema)
+    assert {len(leaf.devices()) for leaf in jax.tree.leaves(found)} == {1}
+    assert found.generator.params["Dense_1"]["kernel"] is None  # spread, and not asked for
