@@ -101,7 +101,8 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_compiles(jaxgan, argu
     assert code == 2 and out == "" and err.count("\n") == 1 and says in err, err
 
 
-@pytest.mark.parametrize("name", [pytest.param("pmap", marks=pytest.mark.slow), "mesh"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pmap", "mesh"])
 def test_several_devices_are_measured_too(jaxgan, name):
     arguments = ("benchmark", RING, "--width", "8", "--batch-size", "16", "--steps", "2", "--scan", "1")
     code, out, _ = jaxgan(*arguments, "--lift", name, "--devices", 8)

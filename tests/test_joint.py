@@ -84,7 +84,7 @@ def test_without_their_correction_they_are_the_simultaneous_step(name):
         assert_close(*results)
 
 
-@pytest.mark.parametrize("name", MAKES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "unrolled")) for n in MAKES])
 def test_every_lift_gives_the_plain_steps_numbers(name):
     """Eight devices, points; the corrections have to be those of the whole batch's gradient."""
     shape = (2,)

@@ -134,7 +134,7 @@ def test_a_lift_gives_the_plain_steps_numbers(plain, game, name):
     assert_close(result, expected)
 
 
-@pytest.mark.parametrize("game", ["points", "images"])
+@pytest.mark.parametrize("game", ["points", pytest.param("images", marks=pytest.mark.slow)])
 def test_a_population_is_its_members(game):
     make, options, shape = GAMES[game]
     gan, keys = make(**options), jax.random.split(jax.random.key(5), 3)

@@ -49,9 +49,9 @@ def two_steps(gan, shape, count):
     "case, experiment, options, batch",
     [
         ("dcgan", "mnist_dcgan", {}, 4),
-        ("dcgan_simultaneous", "mnist_dcgan", {"simultaneous": True}, 4),
+        pytest.param("dcgan_simultaneous", "mnist_dcgan", {"simultaneous": True}, 4, marks=pytest.mark.slow),
         ("mlp_grid", "grid", {}, 16),
-        ("wgan_gp", "mnist_wgan_gp", {}, 10),
+        pytest.param("wgan_gp", "mnist_wgan_gp", {}, 10, marks=pytest.mark.slow),
     ],
 )
 def test_our_side_is_the_experiment(peers, case, experiment, options, batch):

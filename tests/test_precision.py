@@ -228,6 +228,7 @@ def test_losses_are_float32_and_finite_at_logits_of_1e4(loss, key):
     assert value.dtype == slope.dtype == jnp.float32 and np.isfinite(value) and np.isfinite(slope)
 
 
+@pytest.mark.slow
 def test_both_precisions_learn_the_same_ring():
     """A generator of one Gaussian: both precisions bring its mean to the data's."""
     x = jnp.array([[2.0, -1.0]]) + 0.1 * jax.random.normal(jax.random.key(0), (256, 2))
@@ -311,14 +312,8 @@ def after_a_step(run, wrapped):
     return jax.device_get(lifted(key, state, batch)[0])
 
 
-@pytest.mark.parametrize(
-    "run, plain",
-    [
-        pytest.param("scan", "scan", marks=pytest.mark.slow),
-        pytest.param("pmap", "mesh", marks=pytest.mark.slow),
-        ("mesh", "mesh"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("run, plain", [("scan", "scan"), ("pmap", "mesh"), ("mesh", "mesh")])
 def test_rematerialised_steps_are_the_plain_ones(run, plain):
     """Second-order penalties, dropout's masks, batch and spectral statistics; SGD, whose steps show a wrong scale."""
     pair = after_a_step(run, True), after_a_step(plain, False)

@@ -54,6 +54,7 @@ def test_a_run_of_spread_states_is_the_run_of_one_device(tmp_path, monkeypatch):
     assert whole / DEVICES < held < 1.3 * whole / DEVICES  # biases and first layers are small, and whole
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_under_another_lift_and_is_saved_and_read_bit_for_bit(tmp_path, monkeypatch):
     for steps, lift_name in enumerate(["fsdp", "jit", "fsdp", "mesh"], start=1):
         train_to(monkeypatch, tmp_path, 3 * steps, lift_name)

@@ -101,7 +101,8 @@ def grid(rates, seeds, name="lr"):
     return [population.Member({name: rate}, seed) for rate in rates for seed in range(seeds)]
 
 
-@pytest.mark.parametrize("kind", [pytest.param("points", marks=pytest.mark.slow), "images"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["points", "images"])
 def test_a_member_is_the_run_that_train_makes(jaxgan, files, tmp_path, monkeypatch, kind):
     """Nine members on five of eight devices, so that one place is empty, in chunks of two steps."""
     monkeypatch.setattr(population, "TAIL", 2)

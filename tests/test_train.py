@@ -55,7 +55,7 @@ def assert_same_run(a, b, game):
     assert lines_of(a) == lines_of(b)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", ["ring", pytest.param("digits", marks=pytest.mark.slow)])
 def test_a_run_that_stopped_ends_bit_equal_to_one_that_did_not(tmp_path, name):
     """7 + 7 steps against 14: the stop lies between two lines of metrics, and between two chunks."""
     game = go(tmp_path / "whole", 14, name=name)
@@ -99,7 +99,8 @@ def test_another_seed_is_another_run(tmp_path):
     assert (leaf[0] != leaf[1]).any()
 
 
-@pytest.mark.parametrize("name", [pytest.param("pmap", marks=pytest.mark.slow), "mesh"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pmap", "mesh"])
 def test_eight_devices_run_what_one_runs(tmp_path, name):
     """The loop, the loader and its guard on eight devices; Adam makes rounding grow, so the steps are few."""
     when = schedule.Schedule(log=1, sample=100, checkpoint=5)
@@ -109,6 +110,7 @@ def test_eight_devices_run_what_one_runs(tmp_path, name):
         np.testing.assert_allclose(list(one.values()), list(eight.values()), rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_on_other_devices(tmp_path):
     go(tmp_path, 3)
     go(tmp_path, 6, lift_name="mesh")

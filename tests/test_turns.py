@@ -83,7 +83,11 @@ LIFTS = {
 
 
 @pytest.mark.parametrize(
-    ("game", "name"), [("images", "jit"), *((game, name) for game in GAMES for name in LIFTS if game != "images")]
+    ("game", "name"),
+    [
+        pytest.param("images", "jit", marks=pytest.mark.slow),
+        *((game, name) for game in GAMES for name in LIFTS if game != "images"),
+    ],
 )
 def test_microbatches_make_the_whole_batchs_update(game, name):
     """With plain gradient descent, and all of the state: statistics (singular vectors), memories and average too."""

@@ -295,9 +295,9 @@ def flip(workdir):
 
 RUNS = {
     "litter": (lambda workdir: litter(workdir / "checkpoints"), 5),
-    "no configuration": (lambda workdir: (workdir / "config.json").unlink(), 0),
 }
 MORE_RUNS = {
+    "no configuration": (lambda workdir: (workdir / "config.json").unlink(), 0),
     "cut to nothing": (cut("state/_METADATA", "to nothing"), 1),
     "cut to half": (cut("record/metadata", "to half"), 1),
     "cut by a byte": (cut("state/manifest.ocdbt", "by a byte"), 1),

@@ -37,7 +37,7 @@ def batches(spoil, examples=BATCH):
 
 
 LIFTS = ("jit", "mesh", "pmap", "fsdp")
-QUICK = {("mesh", "twice")}
+QUICK = {("jit", "twice")}
 """Lifts and steps that are tried usually; the others with `-m slow`."""
 
 
