@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -250,3 +252,13 @@ def test_help_names_the_options(jaxgan, arguments, says):
     for words in says:
         assert words in out
     assert "axis" not in out  # the lift sets it
+
+
+def test_who_reads_may_go():
+    """`jaxgan train --help | head -1`: nothing is said of it."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", "from jaxgan.cli import main; main()", "train", "--help"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")

@@ -38,7 +38,8 @@ ARROWS = {
     "data": {"cache", "errors"},
     "evaluation": {"data", "errors", "features", "metrics"},
     "experiment": {"data", "errors", "evaluation", "gan", "render"},
-    "options": {"errors", "evaluation", "experiment"},
+    "commands": {"evaluation"},
+    "options": {"commands", "errors", "experiment"},
     "run": {"experiment", "errors"},
     "checkpoint": {"errors", "leaves", "processes", "seal"},
     "leaves": set(),
@@ -58,6 +59,8 @@ ARROWS = {
     "train": {"checkpoint", "chunks", "guard", "monitor", "processes", "progress", "report", "run", "schedule"}
     | {"data", "errors", "evaluation", "experiment", "signals", "watchdog"},
     "population": {"chunks", "data", "gan", "lift"},
+    "results": {"checkpoint", "progress", "render", "report", "run", "sampling"}
+    | {"commands", "errors", "evaluation", "experiment", "features"},
     "startup": {"cache", "errors", "hardware"},
     "hardware": set(),
     "cost": set(),

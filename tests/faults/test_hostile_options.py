@@ -15,12 +15,13 @@ import pytest
 import requests
 from test_hostile_files import bounded
 
+from jaxgan import commands
 from jaxgan import experiment as experiments
-from jaxgan import options
 from jaxgan.features import classifier, recipe
+from jaxgan.options import OFFERING
 
 RING = str(pathlib.Path(__file__).parents[2] / "experiments" / "ring.py")
-COMMANDS = [c for c in vars(options).values() if dataclasses.is_dataclass(c) and c is not options.Measures]
+COMMANDS = [c for c in vars(commands).values() if dataclasses.is_dataclass(c) and c is not commands.Measures]
 NAMES = {command: command.__name__.lower() for command in COMMANDS}
 PLACES = {"experiment": RING, "dataset": "digits"}
 """What commands take without an option's name, and a sound value."""
@@ -70,10 +71,10 @@ def option_names(command):
     found = []
     for field in dataclasses.fields(command):
         if field.name == "measures":
-            found += [part.name for part in dataclasses.fields(options.Measures)]
+            found += [part.name for part in dataclasses.fields(commands.Measures)]
         elif field.name not in PLACES:
             found.append(field.name)
-    if NAMES[command] in options.OFFERING:
+    if NAMES[command] in OFFERING:
         found += experiments.options(experiments.load(RING))
     place = ["PLACE"] if any(field.name in PLACES for field in dataclasses.fields(command)) else []
     return [f"--{name.replace('_', '-')}" for name in found] + place
