@@ -149,6 +149,8 @@ def measure(
         "step_ms_low": 1e3 * min(took.steps),
         "step_ms_high": 1e3 * max(took.steps),
         "examples_per_s": data.batch_size / step,
+        "generator_parameters": _count(shapes.generator.params),
+        "discriminator_parameters": _count(shapes.discriminator.params),
         "flops": work.flops,
         "bytes": work.bytes,
         "peak_flops_per_s": peak,
@@ -163,3 +165,8 @@ def measure(
         "steps": scan * count,
         "batch_size": data.batch_size,
     }
+
+
+def _count(params: PyTree) -> int:
+    """Numbers in all leaves together."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -16,6 +16,8 @@ FIGURES = {
     "step_ms_low": ("ms", 1.0),
     "step_ms_high": ("ms", 1.0),
     "examples_per_s": ("/s", 1.0),
+    "generator_parameters": ("million", 1e-6),
+    "discriminator_parameters": ("million", 1e-6),
     "flops": ("GFLOP", 1e-9),
     "bytes": ("MB", 1e-6),
     "peak_flops_per_s": ("GFLOP/s", 1e-9),

@@ -54,6 +54,8 @@ def test_a_benchmark_ends_in_one_object_that_says_what_was_run_on_what(ring):
 
 def test_the_figures_fit_together(ring):
     told = last_line(ring)
+    assert told["generator_parameters"] == 3 * 8 + 9 * 8 + 9 * 2  # 2 -> 8 -> 8 -> 2, biases too
+    assert told["discriminator_parameters"] == 3 * 8 + 9 * 8 + 9 * 1
     assert told["step_ms_low"] <= told["step_ms"] <= told["step_ms_high"]
     assert told["examples_per_s"] == pytest.approx(16 / told["step_ms"] * 1e3)
     assert told["peak_fraction"] == pytest.approx(told["flops"] / told["step_ms"] * 1e3 / told["peak_flops_per_s"])
