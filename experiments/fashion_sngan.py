@@ -39,9 +39,10 @@ def experiment(
       precision: what both networks compute in; weights, optimisers and losses are float32.
       axis_name: mapped axis, set by `--lift pmap`.
 
-    Measured on 2 AMD EPYC cores, float32: `--steps 100` (500 critic steps, 32,000 images), seed 0, beside other work.
-    It has only begun: brightness and coarse shapes, no clothes. `FD-pixels` of 10,000 samples 213.4; as many training
-    images 1.7, noise 550.6.
+    Measured on 2 AMD EPYC cores, float32: `--width 32 --critic-steps 2 --steps 4000` (512,000 images), seed 0, beside
+    other work. Nearly all samples are clothes, shoes and bags; some have holes. `FD-pixels` of 10,000 samples 19.9; as
+    many training images 1.7, noise 550.6. With `jaxgan extractor fashion_mnist` (seed 0, 91.74 % right)
+    `FD-cnn-fashion_mnist` 122.2, training images 0.6, noise 567.2; coverage 0.402, of training images 0.968.
     """
     generator = resnet.Generator(channels=1, start=7, features=(width, width), axis_name=axis_name)
     discriminator = resnet.Discriminator(features=(width,) * 4)
