@@ -47,9 +47,10 @@ def experiment(
       precision: what both networks compute in; weights, optimisers and losses are float32.
       axis_name: mapped axis, set by `--lift pmap`.
 
-    Measured on 2 AMD EPYC cores, float32: `--steps 600` (38,400 images), seed 0, beside other work. It has only begun:
-    soft outlines, of tops and boots here and there, and a discriminator that leads (0.86 and 0.97 right). `FD-pixels`
-    of 10,000 samples 145.7; as many training images 1.7, noise 550.6.
+    Measured on 2 AMD EPYC cores, float32: `--steps 3159` (202,176 images, half of `annealed`), seed 0, beside other
+    work. Nearly all samples are clothes, shoes and bags, greyer than the data. `FD-pixels` of 10,000 samples 15.5; as
+    many training images 1.7, noise 550.6. With `jaxgan extractor fashion_mnist` (seed 0, 91.74 % right)
+    `FD-cnn-fashion_mnist` 46.7, training images 0.6, noise 567.2; coverage 0.498, of training images 0.968.
     """
     steps = max(1, annealed // batch_size)
     weight = cosine(gamma / 2, gamma / 20, steps)
