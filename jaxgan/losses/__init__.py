@@ -118,6 +118,7 @@ from jaxgan.losses.relativistic import (
     relativistic_discriminator_loss,
     relativistic_generator_loss,
 )
+from jaxgan.losses.variational import kl_to_standard_normal
 from jaxgan.losses.wasserstein import (
     hinge,
     hinge_discriminator_loss,
@@ -169,6 +170,7 @@ __all__ = [
     "jensen_shannon",
     "KL",
     "kl",
+    "kl_to_standard_normal",
     "l1_loss",
     "l2_loss",
     "least_squares",
