@@ -3,7 +3,7 @@
 import jax
 import optax
 
-from jaxgan import evaluation, losses
+from jaxgan import evaluation, losses, penalties
 from jaxgan.experiment import Experiment, image_experiment
 from jaxgan.game import Game, uniform_latents
 from jaxgan.gan import make_descent_gan
@@ -16,17 +16,19 @@ def experiment(
     dataset: str = "mnist",
     data_dir: str = "",
     manual_dir: str = "",
-    latents: int = 50,
-    width: int = 1024,
+    latents: int = 16,
+    width: int = 512,
+    gamma: float = 0.3,
     batch_size: int = 128,
-    learning_rate: float = 2e-4,
+    learning_rate: float = 6e-4,
     precision: Precision = "float32",
     axis_name: str | None = None,
 ) -> Experiment:
-    """Non-saturating loss on both sides, multilayer perceptrons, uniform latents.
+    """Non-saturating loss on both sides, R1, multilayer perceptrons, uniform latents.
 
-    Donahue et al. 2017, https://arxiv.org/abs/1605.09782, section 4.1: its latents, widths and Adam, without batch
-    normalisation and with a constant learning rate.
+    Donahue et al. 2017, https://arxiv.org/abs/1605.09782, section 4.1: its layers, its Adam and its weight decay, for a
+    training of minutes: 16 latents, not 50, layers half as wide, three times the learning rate, kept constant, and R1
+    in the place of the discriminator's batch normalisation.
 
     Args:
       dataset: tensorflow-datasets name (mnist, fashion_mnist, ...), folder of images, .zip, .npy or .npz file.
@@ -34,32 +36,40 @@ def experiment(
       manual_dir: folder of the official .gz files to prepare the set from; empty: download them.
       latents: number of latents.
       width: of the two hidden layers of each of the three networks.
+      gamma: of R1, which is gamma / 2 times the squared norm of the gradient, by images and latents.
       batch_size: images in a step.
       learning_rate: of both players' Adam.
       precision: what both networks compute in; weights, optimisers and losses are float32.
       axis_name: mapped axis, set by `--lift pmap`.
 
-    Measured on 2 AMD EPYC cores, float32: `--steps 3098` (6.6 epochs), seed 0, beside other work. Some samples are
-    digits, ones and nines above all; it is far from done (the paper trains for 400 epochs). The mean squared error of
-    held-out images' reconstruction is 0.350, of the mean image in their place 0.275: the encoder is not the inverse
-    yet. `FD-pixels` of 10,000 samples 134.1; as many training images 1.8, noise 768.6. With `jaxgan extractor mnist`
-    (seed 0, 99.48 % right) `FD-cnn-mnist` 822.0, training images 2.5, noise 1,038.8; coverage 0.063, of training images
-    0.947.
+    Measured on 2 AMD EPYC cores, float32: `--steps 6000` (12.8 epochs, 3 minutes), seed 0, beside other work. Nearly
+    all samples are digits. The mean squared error of held-out images' reconstruction, which nothing in the training
+    asks for, is 0.172, of the mean image in their place 0.275. `FD-pixels` of 10,000 samples 5.9; as many training
+    images 1.8, noise 768.6. With `jaxgan extractor mnist` (seed 0, 99.48 % right) `FD-cnn-mnist` 89.9, training images
+    2.5, noise 1,038.8; coverage 0.735, of training images 0.947.
     """
     uniform = uniform_latents(latents)
+
+    def penalty(key, step, critic, real, fake):
+        return gamma / 2 * penalties.gradient_squared_norm(critic, real)
+
+    def optimiser():
+        return optax.chain(optax.add_decayed_weights(2.5e-5), optax.adam(learning_rate, b1=0.5))
+
     game = Game(
-        in_precision(flax_network(bigan.Generator((width, width))), precision),
+        in_precision(flax_network(bigan.Generator((width, width), axis_name)), precision),
         in_precision(flax_network(bigan.Discriminator((width, width))), precision),
         losses.exchanged(losses.non_saturating),
         lambda key, batch: {"z": uniform(key, batch), "x": batch["x"]},
+        penalty,
         axis_name=axis_name,
         sides=lambda batch, made: (made["real"], made["fake"]),
         shown=lambda made: made["fake"]["x"],
     )
     gan = make_descent_gan(
         game,
-        generator_tx=optax.adam(learning_rate, b1=0.5),
-        discriminator_tx=optax.adam(learning_rate, b1=0.5),
+        generator_tx=optimiser(),
+        discriminator_tx=optimiser(),
     )
 
     @jax.jit
