@@ -1,8 +1,14 @@
 """StyleGAN2 on small colour pictures, such as emoji."""
 
+import math
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
 import optax
 
 from jaxgan import losses, penalties
+from jaxgan.augment import Adaptive
 from jaxgan.experiment import Experiment, image_experiment
 from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
@@ -15,36 +21,46 @@ def experiment(
     dataset: str = "",
     data_dir: str = "",
     manual_dir: str = "",
+    size: int = 32,
     batch_size: int = 32,
     learning_rate: float = 2e-3,
     width: int = 64,
     gamma: float = 0.01,
+    path_weight: float = 0.0,
+    augment: Literal["none", "ada"] = "none",
+    augment_images: int = 100_000,
     precision: Precision = "float32",
     axis_name: str | None = None,
 ) -> Experiment:
-    """Non-saturating loss, R1 at every 16th step, styles mixed in training; 32x32 pixels, RGB.
+    """Non-saturating loss, R1 at every 16th step, styles mixed in training; RGB.
 
-    Karras et al. 2019, https://arxiv.org/abs/1912.04958. The weight of R1, and that there is no path length
-    regularisation, are the "cifar" setting of https://github.com/NVlabs/stylegan2-ada-pytorch, which has 512 channels:
-    fewer let a CPU train it. The generator's average has a half-life of 10,000 images, as in the paper.
+    Karras et al. 2019, https://arxiv.org/abs/1912.04958, and 2020, https://arxiv.org/abs/2006.06676. The weight of R1,
+    and that there is no path length regularisation, are the "cifar" setting of
+    https://github.com/NVlabs/stylegan2-ada-pytorch, which has 512 channels: fewer let a CPU train it. There the weight
+    of path lengths is otherwise 2. The generator's average has a half-life of 10,000 images, as in the paper.
 
     Args:
       dataset: folder or .zip file of images, .npy or .npz file, or tensorflow-datasets name; it must be given.
       data_dir: where prepared tensorflow-datasets sets lie; empty: $TFDS_DATA_DIR or their usual place.
       manual_dir: folder of the official files to prepare such a set from; empty: download them.
+      size: height and width, pixels, a power of two, at least 4.
       batch_size: images in a step.
       learning_rate: of both players' Adam.
-      width: channels of all feature maps, size of latents and of style vectors.
+      width: most channels of a feature map; size of latents and of style vectors.
       gamma: of R1, which is gamma / 2 times the squared norm of the gradient.
+      path_weight: of path length regularisation, at every 4th step; 0 for none.
+      augment: ada: adaptive augmentation of data and samples, for small sets and long trainings; none.
+      augment_images: images over which the strength of the augmentation could go from none to all.
       precision: what both networks compute in; weights, optimisers and losses are float32.
       axis_name: mapped axis, set by `--lift pmap`.
 
     Measured on 2 AMD EPYC cores, float32: `--dataset png32.zip --width 32 --batch-size 16 --steps 2000` (32,000 images,
     ten epochs of 3,225 of the Noto emoji of 32x32 pixels), seed 0, beside other work. Samples are smooth shapes on
     white in the emoji's colours, a face's disc among them; nothing is sharp yet. `FD-pixels` of 358 samples 670.7; as
-    many training images 380.3, noise 2,654.9.
+    many training images 380.3, noise 2,654.9. With `--augment ada --augment-images 50000 --path-weight 2` they are of
+    the same kind, and their colours run.
     """
-    features = (width,) * 4  # 4x4 to 32x32 pixels
+    features = stylegan2.paper_features(size, most=width)
 
     def penalty(key, step, critic, real, fake):
         return gamma / 2 * penalties.gradient_squared_norm(critic, real)
@@ -57,9 +73,38 @@ def experiment(
         discriminator_tx=optax.adam(learning_rate, b1=0.0, b2=0.99),
         latent=normal_latents(width),
         discriminator_penalty=penalties.lazy(penalty, 16),
+        generator_penalty=penalties.lazy(PathLength(path_weight, 2 * len(features), width), 4) if path_weight else None,
+        augment=Adaptive(batch_size, images=augment_images) if augment == "ada" else None,
         ema_decay=0.5 ** (batch_size / 10_000),
         axis_name=axis_name,
     )
     return image_experiment(
-        gan, dataset, size=32, channels=3, batch_size=batch_size, data_dir=data_dir, manual_dir=manual_dir
+        gan, dataset, size=size, channels=3, batch_size=batch_size, data_dir=data_dir, manual_dir=manual_dir
     )
+
+
+class PathLength(NamedTuple):
+    """Path length regularisation in w, of half of the latents as in the authors' code.
+
+    Attributes:
+      weight: of the penalty, as there: lengths are root mean squares over the layers.
+      layers: number of an image's style vectors.
+      width: of a style vector.
+    """
+
+    weight: float
+    layers: int
+    width: int
+
+    def init(self) -> jax.Array:
+        """The running mean of lengths before the first step."""
+        return jnp.zeros(())
+
+    def apply(self, mean, key, step, generator, latents, made, batch):
+        """The penalties, and the mean moved on."""
+        z = latents[::2]  # every second one, so that what is left lies on all devices
+        unmoved = jnp.zeros((len(z), self.layers, self.width))
+        lengths = penalties.path_lengths(key, lambda shift: generator({"z": z, "shift": shift}), unmoved)
+        lengths = lengths / math.sqrt(self.layers)
+        mean = penalties.move_path_length(mean, lengths)
+        return self.weight * penalties.path_length_penalty(lengths, mean), mean

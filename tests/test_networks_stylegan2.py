@@ -1,7 +1,9 @@
 """StyleGAN2: its resampling against scipy's, its convolutions against naive ones, its sizes against the authors'."""
 
 import functools
+import json
 import math
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +11,14 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from jaxgan import experiment as experiments
+from jaxgan import progress, run
 from jaxgan.layers import blur, downsample, downsampled_convolve, modulated_convolve, upsample, upsampled_convolve
 from jaxgan.network import flax_network, in_precision
 from jaxgan.networks.stylegan2 import Discriminator, Generator, paper_features
+from jaxgan.penalties import path_lengths
 
+EXPERIMENT = pathlib.Path(__file__).parent.parent / "experiments" / "emoji_stylegan2.py"
 FILTER = np.array([1, 3, 3, 1]) / 8
 B, LATENTS, CLASSES = 4, 5, 3
 SMALL = Generator(features=(8, 6), width=7, layers=2)
@@ -459,3 +465,149 @@ def test_bfloat16_is_near_float32(module, key):
 
     exact, rounded = output("float32"), output("bfloat16")
     assert 0 < np.abs(rounded - exact).max() < 0.05 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_shift_is_added_to_the_styles_of_all_layers(train, key):
+    variables, shift = variables_of(SMALL), numbers(6, B, 4, 7).astype(np.float32)
+    found = compiled(SMALL, train)(variables, {"z": latents(), "shift": shift}, None, key)[0]
+    ws = compiled(SMALL, train, "styles")(variables, latents(), None, key)[0]
+    expected = compiled(SMALL, train, "synthesise")(variables, ws + shift, None, key)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(found - images(SMALL, train=train)).max() > 0.1
+
+
+def in_training(variables, x, key, method="__call__"):
+    return SMALL.apply(variables, x, train=True, rngs={"dropout": key}, mutable=["batch_stats"], method=method)[0]
+
+
+def test_path_lengths_in_w_are_the_authors(key):
+    """NVlabs/stylegan2-ada-pytorch, training/loss.py, from a Jacobian of the images by all style vectors, written out.
+
+    Half of the latents are taken, styles are mixed and noise is added as in training, and the mean moves first.
+    """
+    variables, z, before = variables_of(SMALL), numbers(4, 6, LATENTS).astype(np.float32), 0.1
+    penalty = experiments.load(str(EXPERIMENT)).__globals__["PathLength"](weight=2.0, layers=4, width=7)
+
+    @jax.jit
+    def ours(z):
+        return penalty.apply(before, key, 0, lambda x: in_training(variables, x, key), z, None, None)
+
+    @jax.jit
+    def jacobian(z):
+        ws = in_training(variables, z, key, "styles")
+        return jax.jacobian(lambda ws: in_training(variables, ws, key, "synthesise"))(ws)
+
+    slopes = np.asarray(jacobian(z[::2]), np.float64)  # of three images by three times four style vectors
+    assert slopes.shape == (3, 8, 8, 3, 3, 4, 7)
+    y = np.asarray(jax.random.normal(jax.random.split(key, 1)[0], (3, 8, 8, 3)), np.float64) / math.sqrt(8 * 8)
+    gradients = np.einsum("bhwc,bhwcnlk->nlk", y, slopes)  # an image has no slope by another's styles
+    lengths = np.sqrt((gradients**2).sum(2).mean(1))
+    mean = before + 0.01 * (lengths.mean() - before)
+    found, moved = ours(z)
+    np.testing.assert_allclose(moved, mean, rtol=1e-5)
+    np.testing.assert_allclose(found, 2.0 * (lengths - mean) ** 2, rtol=1e-3)
+    assert np.ptp(lengths) > 0.1 * lengths.mean()
+
+
+def test_gradients_of_path_lengths_in_w_are_finite_differences(key):
+    """By all parameters, the mapping's among them: lengths are taken at styles that it makes."""
+    with jax.enable_x64(True):
+        variables = jax.tree.map(lambda v: v.astype(np.float64), jax.device_get(variables_of(SMALL)))
+        z, shift, params = numbers(4, 3, LATENTS), jnp.zeros((3, 4, 7)), variables["params"]
+        steps = jax.tree.map(lambda v: numbers(v.size, *v.shape), params)
+
+        @jax.jit
+        @jax.value_and_grad
+        def length(t, part):
+            """Along a line of one part's parameters, and its slope."""
+            shares = {name: jax.tree.map(lambda v, name=name: part[name], params[name]) for name in params}
+            moved = jax.tree.map(lambda v, step, share: v + t * share * step, params, steps, shares)
+
+            def generator(shift):
+                return in_training({**variables, "params": moved}, {"z": z, "shift": shift}, key)
+
+            return path_lengths(key, generator, shift).sum()
+
+        for part in ({"mapping": 1.0, "synthesis": 0.0}, {"mapping": 0.0, "synthesis": 1.0}):
+            slope = length(0.0, part)[1]
+            expected = (length(1e-5, part)[0] - length(-1e-5, part)[0]) / 2e-5
+            assert abs(slope) > 1e-3
+            np.testing.assert_allclose(slope, expected, rtol=1e-5)
+
+
+def game_of(**options):
+    return experiments.load(str(EXPERIMENT))(**options)
+
+
+@pytest.mark.parametrize("size", [8, 64])
+def test_the_experiment_makes_images_of_any_size(size, key):
+    gan = game_of(size=size, width=4, batch_size=4, path_weight=2.0, augment="ada").gan
+    batch = {"x": jax.ShapeDtypeStruct((4, size, size, 3), float)}
+    state = jax.eval_shape(gan.init, key, batch)
+    assert jax.eval_shape(gan.sample, key, state, batch).shape == (4, size, size, 3)
+    assert set(state.generator.memory) == {"penalty"} and set(state.discriminator.memory) == {"augment"}
+
+
+def test_the_experiment_without_its_memories(key):
+    batch = {"x": jax.ShapeDtypeStruct((4, 8, 8, 3), float)}
+    gan = game_of(size=8, width=4, batch_size=4).gan
+    state, metrics = jax.eval_shape(gan.step, key, jax.eval_shape(gan.init, key, batch), batch)
+    assert state.generator.memory == {} and state.discriminator.memory == {}
+    assert "generator/penalty" not in metrics and "discriminator/augmentation" not in metrics
+
+
+REMEMBERING = {"size": 4, "width": 4, "batch_size": 4, "learning_rate": 0.01, "augment_images": 40}
+REMEMBERING |= {"path_weight": 2.0, "augment": "ada"}
+WHITE = np.random.default_rng(0).integers(128, 256, (64, 4, 4, 3), np.uint8)
+
+
+@pytest.mark.slow
+def test_path_lengths_and_the_strength_of_augmentation_are_remembered(key):
+    """7 + 7 steps against 14: lengths are taken at the steps 0, 4, 8 and 12, the strength moves at 4, 8 and 12."""
+    gan, batches = game_of(**REMEMBERING).gan, WHITE[:56].reshape(14, 4, 4, 4, 3) / np.float32(127.5) - 1
+    step, states, metrics = jax.jit(gan.step), [jax.device_get(jax.jit(gan.init)(key, {"x": batches[0]}))], []
+    for x in batches:
+        state, seen = jax.device_get(step(key, states[-1], {"x": x}))
+        states.append(state)
+        metrics.append(seen)
+    lengths = np.array([state.generator.memory["penalty"] for state in states])
+    assert lengths[0] == 0.0 and (lengths[1:] > 0).all()
+    assert np.flatnonzero(np.diff(lengths)).tolist() == [0, 4, 8, 12]
+    assert np.flatnonzero([seen["generator/penalty"] for seen in metrics]).tolist() == [0, 4, 8, 12]
+    memories = [state.discriminator.memory["augment"] for state in states]
+    assert [memory.batches for memory in memories] == [0, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2]
+    strengths = [seen["discriminator/augmentation"] for seen in metrics]
+    moves = [0.4 * np.sign(memories[i].signs / 4 - 0.6) for i in (4, 8, 12)]  # four batches of four of forty images
+    by_hand = np.array([functools.reduce(lambda p, move: np.clip(p + move, 0, 1), moves[:n], 0.0) for n in range(4)])
+    np.testing.assert_allclose(strengths, np.repeat(by_hand, 4)[:14], atol=1e-6)
+    assert max(strengths) > 0
+    again = states[7]
+    for x in batches[7:]:
+        again = jax.device_get(step(key, again, {"x": x}))[0]
+    jax.tree.map(np.testing.assert_array_equal, again, states[14])
+
+
+@pytest.mark.slow
+def test_a_run_of_the_command_goes_on_where_it_stopped(tmp_path, jaxgan):
+    """By the checkpoint on the disk, between two moves of both memories."""
+    np.save(tmp_path / "white.npy", WHITE)
+    options = REMEMBERING | {"dataset": str(tmp_path / "white.npy")}
+    given = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+
+    def go(name, steps):
+        command = ("train", EXPERIMENT, "--workdir", tmp_path / name, "--steps", steps, "--log-every", 1, *given)
+        assert jaxgan(*command)[0] == 0
+        place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        return progress.newest(game_of(**options), run.read(tmp_path / name), tmp_path / name, place).state
+
+    def lines(name):
+        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        times = {"examples_per_second", "input_wait_seconds"}
+        return [{name: value for name, value in line.items() if name not in times} for line in lines]
+
+    whole, half = go("whole", 14), go("parts", 7)
+    assert half.generator.memory != whole.generator.memory
+    assert half.discriminator.memory["augment"].batches == 3.0
+    jax.tree.map(np.testing.assert_array_equal, go("parts", 14), whole)
+    assert len(lines("whole")) == 14 and lines("parts") == lines("whole")

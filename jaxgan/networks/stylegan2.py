@@ -53,6 +53,9 @@ def paper_features(size: int, base: int = 32768, most: int = 512) -> tuple[int, 
 class Generator(nn.Module):
     """Latents `[B, n]` to images `[B, side, side, channels]`, `side = 4 * 2**(len(features) - 1)`; not squashed.
 
+    Latents may come as `{"z": [B, n], "shift": [B, 2 * len(features), width]}`: the shift is added to the style vectors
+    of all layers. A gradient with respect to it, at zero, is the one with respect to them (path lengths in w).
+
     Latents are normalised and mapped to a style vector w for each layer. In training another latent is drawn for each
     example, and for a share of them (`mixing`) the layers from a random one on take its w; the authors draw that layer
     once for a batch. The running mean of the first latents' w is kept as `w_mean`. Out of training all layers have the
@@ -83,7 +86,11 @@ class Generator(nn.Module):
         self.w_mean = self.variable("batch_stats", "w_mean", jnp.zeros, (self.width,))
         self.truncation = self.variable("batch_stats", "truncation", jnp.ones, ())
 
-    def __call__(self, z: jax.Array, cond: jax.Array | None = None, train: bool = False) -> jax.Array:
+    def __call__(
+        self, z: jax.Array | dict[str, jax.Array], cond: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        if isinstance(z, dict):
+            return self.synthesise(self.styles(z["z"], cond, train) + z["shift"], train)
         return self.synthesise(self.styles(z, cond, train), train)
 
     def styles(self, z: jax.Array, cond: jax.Array | None = None, train: bool = False) -> jax.Array:
