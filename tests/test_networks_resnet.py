@@ -2,6 +2,7 @@
 
 import functools
 import math
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import optax
 import pytest
 import scipy.linalg
 
+from jaxgan import experiment as experiments
 from jaxgan import losses
 from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
@@ -487,3 +489,19 @@ def test_enlarging_and_halving():
     np.testing.assert_array_equal(large, np.repeat(np.repeat(x, 2, axis=1), 2, axis=2))
     np.testing.assert_array_equal(resnet.halve(large), x)
     np.testing.assert_array_equal(resnet.halve(x), np.mean(x, (1, 2), keepdims=True))
+
+
+@pytest.mark.parametrize(("name", "shape"), [("generator", (4, 60)), ("discriminator", (4, 28, 28, 1))])
+def test_biggan_starts_orthogonal(name, shape):
+    """By SciPy's singular values, so spectral norms change nothing yet; scales and shifts start at zero."""
+    file = pathlib.Path(__file__).parent.parent / "experiments" / "fashion_biggan.py"
+    network = getattr(experiments.load(str(file))(width=8).gan.game, name)
+    start = jax.jit(network.init)(jax.random.key(0), jnp.zeros(shape), jnp.asarray(LABELS, jnp.int32))
+    kernels = {path: np.asarray(v) for path, v in jax.tree.leaves_with_path(start["params"]) if v.ndim > 1}
+    affine = [path for path in kernels if path[-2].key in ("scale", "shift")]
+    assert len(affine) == (2 * 4 if name == "generator" else 0)  # of two layers in each of two blocks
+    assert not any(kernels.pop(path).any() for path in affine)
+    for path, kernel in kernels.items():
+        values = scipy.linalg.svdvals(kernel.reshape(-1, kernel.shape[-1]).astype(np.float64))
+        np.testing.assert_allclose(values, 1.0, atol=1e-5, err_msg=str(path))
+    assert len({kernel.tobytes() for kernel in kernels.values()}) == len(kernels) > 10

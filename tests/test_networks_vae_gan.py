@@ -12,7 +12,7 @@ from scipy import integrate, stats
 from jaxgan import losses
 from jaxgan.game import Game, normal_latents
 from jaxgan.gan import make_descent_gan
-from jaxgan.losses.variational import kl_to_standard_normal
+from jaxgan.losses import kl_to_standard_normal
 from jaxgan.network import flax_network, in_precision
 from jaxgan.networks import dcgan, vae_gan
 
@@ -119,13 +119,13 @@ def test_samples_and_reconstructions_are_of_one_decoder(train, precision):
     np.testing.assert_array_equal(made["reconstruction"], made["fakes"][:, 1])  # the same, but for their gradients
     # The sample of what was a code is that code's reconstruction.
     code = made["mean"] + jnp.exp(0.5 * made["log_variance"]) * NOISE
-    again, _ = game.generator.apply(variables, {**LATENTS, "z": code}, None, key=jax.random.key(0), train=False)
+    again, _ = game.generator.apply(variables, {**LATENTS, "z": code}, None, key=jax.random.key(0), train=train)
     apart = {"float32": 1e-5, "bfloat16": 0.02}[precision]
     np.testing.assert_allclose(again["fakes"][:, 0], again["reconstruction"], atol=apart)
 
 
 def test_what_is_made_of_what():
-    """Trained, each of its own: samples of z, reconstructions of x and the noise, and nothing of the rest of a batch."""
+    """Trained, each of its own: samples of z, reconstructions of x and the noise, nothing of the rest of a batch."""
     game, variables = small_game(), initial(small_game()).ema
     generate = jax.jit(
         lambda latents: game.generator.apply(variables, latents, None, key=jax.random.key(0), train=False)[0]

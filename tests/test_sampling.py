@@ -1,11 +1,14 @@
 """Samples of classes, along lines of latents, and nearer to the mean."""
 
+import pathlib
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from PIL import Image
 
 from jaxgan import losses, sampling
 from jaxgan.errors import InputError
@@ -16,6 +19,45 @@ from jaxgan.layers import Dense
 from jaxgan.network import flax_network
 
 LATENTS = 6
+EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
+LINEAR = """
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan import losses
+from jaxgan.experiment import image_experiment
+from jaxgan.game import normal_latents
+from jaxgan.gan import make_gan
+from jaxgan.network import flax_network
+
+
+class Generator(nn.Module):
+    @nn.compact
+    def __call__(self, z, cond=None):
+        z = z if cond is None else jnp.concatenate([z, jax.nn.one_hot(cond, 10)], axis=-1)
+        return jnp.tanh(nn.Dense(64)(z)).reshape(-1, 8, 8, 1)
+
+
+class Discriminator(nn.Module):
+    @nn.compact
+    def __call__(self, x, cond=None):
+        return nn.Dense(1)(x.reshape(-1, 64))[:, 0]
+
+
+def experiment(*, classes: int = 10):
+    tx = optax.sgd(0.1)
+    gan = make_gan(
+        flax_network(Generator()),
+        flax_network(Discriminator()),
+        losses.hinge,
+        generator_tx=tx,
+        discriminator_tx=tx,
+        latent=normal_latents(4),
+    )
+    return image_experiment(gan, "digits", size=8, channels=1, batch_size=10, classes=classes)
+"""
 
 
 class Shown(nn.Module):
@@ -102,3 +144,58 @@ def test_truncation_without_a_mean_is_refused():
     _, state, _ = conditional(None)
     with pytest.raises(InputError, match="--truncation 0.5: this generator has no mean"):
         sampling.truncate(state._replace(ema={"params": state.ema["params"]}), 0.5)
+
+
+@pytest.fixture
+def linear(tmp_path):
+    """An experiment with the digits, of a dense layer: its file, its number of classes, and no options."""
+    file = tmp_path / "linear.py"
+    file.write_text(LINEAR)
+    return file, 10, []
+
+
+@pytest.fixture
+def biggan(tmp_path):
+    """The conditional residual family, made small: its file, and images of three classes with options for them."""
+    noise = np.random.default_rng(0)
+    for name in ("bags", "coats", "shirts"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(6):
+            pixels = noise.integers(0, 256, (28, 28), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
+    options = ["--dataset", tmp_path / "data", "--classes", 3, "--batch-size", 4, "--width", 8]
+    return EXPERIMENTS / "fashion_biggan.py", 3, options
+
+
+@pytest.mark.parametrize("name", ["linear", pytest.param("biggan", marks=pytest.mark.slow)])
+def test_the_command_line_draws_the_class_asked_for(jaxgan, tmp_path, request, name):
+    """Sample i of class `label` is sample i of one class after another, wherever that is of this class."""
+    file, classes, options = request.getfixturevalue(name)
+    run, out = tmp_path / "run", tmp_path / "samples.npy"
+    code, _, err = jaxgan("train", file, "--workdir", run, "--steps", 2, *options)
+    assert code == 0, err
+    sample, count = ("sample", file, "--workdir", run), 3 * classes
+
+    def drawn(*more):
+        code, _, err = jaxgan(*sample, "--count", count, "--out", out, *more)
+        assert code == 0, err
+        return np.load(out, allow_pickle=False)
+
+    mixed, of_class = drawn(), np.arange(count) % classes
+    for label in (0, classes - 1):
+        found = drawn("--label", label)
+        np.testing.assert_array_equal(found[of_class == label], mixed[of_class == label])
+        assert (found != mixed)[of_class != label].any(axis=(1, 2, 3)).all()
+    out.unlink()
+    for label in (-1, classes):
+        code, _, err = jaxgan(*sample, "--out", out, "--label", label)
+        assert code == 2 and err == f"jaxgan: --label {label}: no such class, expected 0 to {classes - 1}\n"
+    assert not out.exists()
+
+
+def test_the_command_line_refuses_a_class_where_there_are_none(jaxgan, tmp_path, linear):
+    file, run, out = linear[0], tmp_path / "run", tmp_path / "samples.npy"
+    assert jaxgan("train", file, "--workdir", run, "--steps", 1, "--classes", 0)[0] == 0
+    code, said, err = jaxgan("sample", file, "--workdir", run, "--out", out, "--label", 0)
+    assert code == 2 and said == "" and err == "jaxgan: --label 0: no such class, its samples have none\n"
+    assert not out.exists()
