@@ -36,16 +36,19 @@ class Family(NamedTuple):
 
 
 FAMILIES = {
-    "emoji_stylegan2": Family({"width": 4}, (32, 32, 3), alike=False),
+    "emoji_stylegan2": Family({"width": 4, "size": 16}, (16, 16, 3), alike=False),
+    "fashion_biggan": Family({"width": 8}, classes=10, examples=2 * BATCH),
     "fashion_r3gan": Family({"width": 32}),
     "fashion_sngan": Family({"width": 4, "critic_steps": 2}, examples=2 * BATCH),
+    "fashion_vaegan": Family({"width": 4}),
     "mnist_aae": Family({"width": 16}),
     "mnist_acgan": Family({"width": 4}, classes=10, alike=False),
     "mnist_bigan": Family({"width": 16}),
     "mnist_cgan": Family({"width": 4}, classes=10, alike=False),
     "mnist_ebgan": Family({}),
     "mnist_infogan": Family({"width": 4}, alike=False),
-    "mnist_progressive": Family({"features": (8, 4, 4), "stage_steps": 1}, alike=False),
+    "mnist_progressive": Family({"start": 14, "features": (8, 4), "stage_steps": 1}, alike=False),
+    "mnist_recurrent": Family({"generator_width": 16, "discriminator_width": 8}),
 }
 every_family = pytest.mark.parametrize("name", FAMILIES)
 STEPS = 4
