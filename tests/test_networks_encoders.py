@@ -40,6 +40,36 @@ def test_a_bidirectional_generator_makes_a_pair_of_each_side(key):
     assert widths == {"encoder": [8, 16, N], "generator": [16, 8, 20]}
 
 
+def test_a_bidirectional_generator_normalises_over_the_batch_in_training():
+    """All of G's hidden layers and E's second: by hand, with statistics that move a hundredth of the way."""
+    module = bigan.Generator((16, 8))
+    variables = initial(module, {"z": Z, "x": X})
+    made, moved = module.apply(variables, {"z": Z, "x": X}, train=True, mutable=["batch_stats"])
+    statistics = {name: sorted(part) for name, part in moved["batch_stats"].items()}
+    assert statistics == {"encoder": ["BatchNorm_0"], "generator": ["BatchNorm_0", "BatchNorm_1"]}
+
+    def normal(h):
+        return (h - h.mean(axis=0)) / np.sqrt(h.var(axis=0) + 1e-5)
+
+    def dense(part, i, h):
+        layer = variables["params"][part][f"Dense_{i}"]
+        return h @ np.asarray(layer["kernel"]) + np.asarray(layer.get("bias", 0.0))
+
+    h = dense("encoder", 0, np.asarray(X).reshape(B, -1))
+    second = dense("encoder", 1, np.where(h > 0, h, 0.2 * h))
+    h = normal(second)
+    code = np.tanh(dense("encoder", 2, np.where(h > 0, h, 0.2 * h)) / 2)
+    np.testing.assert_allclose(made["real"]["z"], code, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        moved["batch_stats"]["encoder"]["BatchNorm_0"]["mean"], 0.01 * second.mean(axis=0), rtol=1e-3, atol=1e-6
+    )
+    h = np.asarray(Z)
+    for i in range(2):
+        h = np.maximum(normal(dense("generator", i, h)), 0)
+    sample = np.tanh(dense("generator", 2, h)).reshape(B, *SHAPE)
+    np.testing.assert_allclose(made["fake"]["x"], sample, rtol=1e-4, atol=1e-5)
+
+
 def test_a_discriminator_of_pairs_sees_both():
     module = bigan.Discriminator((16, 8))
     pair = {"x": X, "z": Z}

@@ -248,7 +248,7 @@ def test_the_gradients_are_those_of_the_algorithm(gamma):
 
 def test_the_encoder_hears_nothing_of_the_game_and_the_discriminator_of_nothing_else():
     with_penalty, without = gradients(small_game()), gradients(small_game(penalty=None))
-    jax.tree.map(np.testing.assert_array_equal, with_penalty[0], without[0])
+    assert_trees_close(with_penalty[0], without[0], rtol=1e-4, atol=1e-6)  # two programs, which round each in its way
     assert all(np.abs(leaf).max() == 0 for leaf in jax.tree.leaves(without[1]["encoder"]))
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(without[1]["decoder"]))
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(with_penalty[1]))
@@ -290,6 +290,7 @@ def test_a_compiled_step_decodes_once():
     assert flops("fakes", "reconstruction") == flops("fakes")
 
 
+@pytest.mark.slow
 def test_it_learns_to_reconstruct_and_to_sample():
     """Bright and dark squares on one of the four quarters of an image: copies and samples become such images."""
     corners = np.full((4, 4, 4, 1), -0.8, np.float32)

@@ -3,7 +3,7 @@
 Data `x` have a latent `E(x)`, latents z a sample `G(z)`; the discriminator tells `(x, E(x))` from `(G(z), z)`. Both
 together play the generator's part, of a game with
 
-    latent=lambda key, batch: {"z": normal_latents(n)(key, batch), "x": batch["x"]},
+    latent=lambda key, batch: {"z": uniform_latents(n)(key, batch), "x": batch["x"]},
     sides=lambda batch, made: (made["real"], made["fake"]),
     shown=lambda made: made["fake"]["x"],
 
@@ -31,9 +31,10 @@ SLOPE = 0.2
 class Generator(nn.Module):
     """`{"z": [B, n], "x": [B, *shape]}` to `{"real": {"x", "z": E(x)}, "fake": {"x": G(z), "z"}}`.
 
-    Multilayer perceptrons as those of the first paper on MNIST: batch normalisation without scales and shifts after
-    each hidden layer but E's first, ReLU in G, leaky ReLU in E. Both end in tanh (E in tanh(a / 2), which is the
-    paper's sigmoid, from -1 to 1): latents are to be uniform.
+    Multilayer perceptrons as those of the first paper's authors on MNIST: batch normalisation without scales and shifts
+    after each hidden layer but E's first, ReLU in G, leaky ReLU in E. Both end in tanh (E in tanh(a / 2), which is the
+    authors' sigmoid, from -1 to 1): latents are to be uniform. Theirs also give z to G's second layer, and start from
+    kernels of a standard deviation of 0.02.
 
     Attributes:
       widths: sizes of the hidden layers of G, and, backwards, of E.
@@ -84,7 +85,8 @@ class Perceptron(nn.Module):
 class Discriminator(nn.Module):
     """Pairs `{"x": [B, ...], "z": [B, n]}` to logits `[B]`: z joins after the first hidden layer.
 
-    No batch normalisation, which the paper has here too: every pair is judged by itself.
+    Without batch normalisation, so every pair is judged by itself, as gradient penalties need; the first paper's authors
+    normalise the second hidden layer.
 
     Attributes:
       widths: sizes of the hidden layers.
