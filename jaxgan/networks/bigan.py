@@ -85,8 +85,8 @@ class Perceptron(nn.Module):
 class Discriminator(nn.Module):
     """Pairs `{"x": [B, ...], "z": [B, n]}` to logits `[B]`: z joins after the first hidden layer.
 
-    Without batch normalisation, so every pair is judged by itself, as gradient penalties need; the first paper's authors
-    normalise the second hidden layer.
+    Without batch normalisation, so every pair is judged by itself, as gradient penalties need; the first paper's
+    authors normalise the second hidden layer.
 
     Attributes:
       widths: sizes of the hidden layers.
