@@ -68,11 +68,12 @@ def experiment(
       precision: what both networks compute in; weights, optimisers and losses are float32.
       axis_name: mapped axis, set by `--lift pmap`.
 
-    Measured on 2 AMD EPYC cores, float32: `--steps 3000` (192,000 images), seed 0, beside other work. Every column of
-    the picture shows its class, nearly all samples of it whole and unlike each other; sandals are the worst. The
-    classifier sees the class asked for in 92.4 % of the samples, in 94.0 % of training images. `FD-pixels` of 10,000
-    samples 12.7; as many training images 1.7, noise 550.6. With `jaxgan extractor fashion_mnist` (seed 0, 91.74 %
-    right) `FD-cnn-fashion_mnist` 18.6, training images 0.6, noise 567.2; coverage 0.776, of training images 0.968.
+    Measured on an AMD EPYC core, float32: `--steps 3000` (192,000 images, 14 minutes of the core), seed 0, beside other
+    work. Every column of the picture shows its class, nearly all samples of it whole and unlike each other; sandals are
+    the worst. `FD-pixels` of 10,000 samples 12.7; as many training images 1.7, noise 550.6. With `jaxgan extractor
+    fashion_mnist` (seed 0, 91.74 % right) `FD-cnn-fashion_mnist` 18.6, training images 0.6, noise 567.2; coverage
+    0.776, of training images 0.968; the classifier sees the class asked for in 92.4 % of the samples, in 94.0 % of
+    training images.
     """
     generator = resnet.Generator(
         channels=1,

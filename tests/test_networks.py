@@ -56,8 +56,10 @@ OTHERS = {
     "energy": "test_networks_encoders.py",
     "progressive": "test_networks_progressive.py",
     "r3gan": "test_networks_r3gan.py",
+    "recurrent": "test_networks_recurrent.py",
     "resnet": "test_networks_resnet.py",
     "stylegan2": "test_networks_stylegan2.py",
+    "vae_gan": "test_networks_vae_gan.py",
 }
 NORMALISED = FAMILIES["dcgan"][0][0]
 ROWS = [row for rows in FAMILIES.values() for row in rows]
