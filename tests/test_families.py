@@ -105,6 +105,17 @@ def test_a_step_moves_both_players_and_is_finite(name):
 
 
 @every_family
+def test_a_step_gives_a_state_of_the_types_it_took(name):
+    """Weak types too: a state that loses them makes the second step compile anew."""
+    gan, key = made(name).gan, jax.random.key(0)
+    batch = jax.tree.map(lambda v: v[0], batches(name))
+    state = jax.eval_shape(gan.init, key, batch)
+    moved, _ = jax.eval_shape(gan.step, key, state, batch)
+    for (path, before), after in zip(jax.tree.leaves_with_path(state), jax.tree.leaves(moved), strict=True):
+        assert (before.dtype, before.weak_type) == (after.dtype, after.weak_type), jax.tree_util.keystr(path)
+
+
+@every_family
 def test_samples_are_images_and_of_the_key_alone(name):
     game, states, _ = trained(name)
     batch = jax.tree.map(lambda v: v[0], batches(name))

@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from jaxgan.layers.convolutions import enlarged_convolve, halved_convolve, strided_convolve
 from jaxgan.layers.dense import add_bias, multiply
@@ -116,11 +115,9 @@ def _kernel_shape(module: nn.Module, x: jax.Array) -> tuple[int, int, int, int]:
 def _layer(module: nn.Module, apply: Callable, shape: tuple, x: jax.Array, bias_init: float = 0.0) -> jax.Array:
     """`apply(x, kernel) + bias` with the parameters of a layer as they are used; its kernel has a shape."""
 
-    def bias_at(key, shape):
-        return jnp.full(shape, bias_init / module.rate)
-
     kernel = module.param("kernel", nn.initializers.normal(1.0 / module.rate), shape)
-    bias = module.param("bias", bias_at, (module.features,)) if module.use_bias else None
+    start = nn.initializers.constant(bias_init / module.rate)
+    bias = module.param("bias", start, (module.features,)) if module.use_bias else None
     x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias)  # as Flax's own layers do
     y = apply(x, equalised(kernel, math.prod(shape[:-1]), module.gain, module.rate))
     return y if bias is None else add_bias(y, bias * module.rate)
