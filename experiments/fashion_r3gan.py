@@ -4,8 +4,8 @@ import optax
 
 from jaxgan import losses, penalties
 from jaxgan.experiment import Experiment, image_experiment
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import Precision, flax_network, in_precision
 from jaxgan.networks import r3gan
 from jaxgan.schedules import cosine, half_life_decay

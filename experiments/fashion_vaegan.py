@@ -6,8 +6,9 @@ import optax
 
 from jaxgan import evaluation, losses
 from jaxgan.experiment import Experiment, image_experiment
-from jaxgan.game import Game, normal_latents
+from jaxgan.game import Game
 from jaxgan.gan import make_descent_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import Precision, flax_network, in_precision
 from jaxgan.networks import vae_gan
 

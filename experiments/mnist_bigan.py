@@ -5,8 +5,9 @@ import optax
 
 from jaxgan import evaluation, losses, penalties
 from jaxgan.experiment import Experiment, image_experiment
-from jaxgan.game import Game, uniform_latents
+from jaxgan.game import Game
 from jaxgan.gan import make_descent_gan
+from jaxgan.latents import uniform_latents
 from jaxgan.network import Precision, flax_network, in_precision
 from jaxgan.networks import bigan
 

@@ -5,8 +5,8 @@ import optax
 from jaxgan import losses, penalties
 from jaxgan.data import mixtures
 from jaxgan.experiment import Experiment, mixture_experiment
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import flax_network
 from jaxgan.networks import mlp
 

@@ -130,8 +130,10 @@ class Sample:
     """Seed of the latents; the first samples are the same for any count."""
     label: int | None = None
     """Class of all samples, of a conditional experiment; without it they are of one class after another."""
-    truncation: Annotated[float | None, tyro.conf.arg(metavar="0..1")] = None
-    """Bring samples nearer to the mean of a generator that keeps one (StyleGAN2): 1 not at all, 0 onto it."""
+    truncation: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """Better quality, less variety. Of a generator that keeps a mean (StyleGAN2): how far from it samples lie, 1 for as
+    far as they would, 0 for not at all. Of others: normal latents are drawn again until no number is further than this
+    from zero (BigGAN: 0.5 to 2)."""
     interpolate: int = 0
     """Samples in a line from one latent to another, a row of the picture each; 0: samples of their own."""
     best: bool = False
@@ -148,6 +150,8 @@ class Evaluate:
     """Run directory."""
     seed: int = 0
     """Seed of the latents."""
+    truncation: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """As of `jaxgan sample`."""
     best: bool = False
     """As of `jaxgan sample`."""
     measures: tyro.conf.OmitArgPrefixes[Measures] = Measures()

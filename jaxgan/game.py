@@ -11,17 +11,7 @@ import optax
 
 from jaxgan import spread
 from jaxgan.network import Network
-from jaxgan.players import Acting, Batch, GANState, Metrics, Player, PyTree, Seen
-
-
-def normal_latents(*shape: int) -> Callable:
-    """Latents `z ~ N(0, I)` of a shape: `(key, batch) -> [batch, *shape]`."""
-    return lambda key, batch: jax.random.normal(key, (batch_size(batch), *shape))
-
-
-def uniform_latents(*shape: int) -> Callable:
-    """Latents `z ~ U(-1, 1)` of a shape: `(key, batch) -> [batch, *shape]`."""
-    return lambda key, batch: jax.random.uniform(key, (batch_size(batch), *shape), minval=-1.0, maxval=1.0)
+from jaxgan.players import Acting, Batch, GANState, Metrics, Player, PyTree, Seen, batch_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,11 +239,6 @@ class Game:
         """Samples of the averaged generator at given latents."""
         made, _ = self.generator.apply(state.ema, latents, cond, key=key, train=False, step=state.step)
         return self.shown(made)
-
-
-def batch_size(batch: Batch) -> int:
-    """Number of examples in a batch."""
-    return jax.tree.leaves(batch)[0].shape[0]
 
 
 def _player(tx: optax.GradientTransformation, variables: PyTree, **parts: Any) -> Player:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from jaxgan.game import Game, batch_size
+from jaxgan.game import Game
 from jaxgan.network import Network
-from jaxgan.players import Batch, GANState, Metrics, PyTree
+from jaxgan.players import Batch, GANState, Metrics, PyTree, batch_size
 from jaxgan.turns import Hand, cut, open_cut_turns, open_turns
 
 

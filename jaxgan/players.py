@@ -75,3 +75,8 @@ class Acting(NamedTuple):
 
     def __call__(self, x: PyTree) -> PyTree:
         return self.apply(x)
+
+
+def batch_size(batch: Batch) -> int:
+    """Number of examples in a batch."""
+    return jax.tree.leaves(batch)[0].shape[0]

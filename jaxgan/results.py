@@ -89,7 +89,7 @@ def run_sample(command: Sample) -> None:
     if command.label is not None:
         experiment = labelled(experiment, command.label)
     if command.truncation is not None:
-        state = sampling.truncate(state, command.truncation)
+        experiment, state = sampling.truncate(experiment, state, command.truncation)
     key, batch, picture = jax.random.key(command.seed), run.template_batch(config), experiment.picture
     if command.interpolate:
         lines = command.count // command.interpolate
@@ -112,10 +112,12 @@ def run_evaluate(command: Evaluate) -> None:
     """`jaxgan evaluate`."""
     import jax
 
-    from jaxgan import report
+    from jaxgan import report, sampling
 
     measured = wanted(command.measures)
     experiment, config, state = trained(command)
+    if command.truncation is not None:
+        experiment, state = sampling.truncate(experiment, state, command.truncation)
     key, batch = jax.random.key(command.seed), run.template_batch(config)
     figures = report.measure(experiment, experiment.evaluate(measured), key, state, batch)
     about = {
@@ -124,4 +126,6 @@ def run_evaluate(command: Evaluate) -> None:
         "step": int(state.step),
         "seed": command.seed,
     }
+    if command.truncation is not None:
+        about["truncation"] = command.truncation
     print(json.dumps(about | figures, allow_nan=False))

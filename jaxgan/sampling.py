@@ -1,5 +1,6 @@
 """Samples of a trained state: any number, of any class, along lines of the latents, nearer to the mean."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -102,18 +103,22 @@ def spherical(t: float, start: jax.Array, end: jax.Array) -> jax.Array:
     return near * start + far * end
 
 
-def truncate(state: GANState, truncation: float) -> GANState:
-    """A state whose samples lie nearer to the mean: of better quality, of less variety.
+def truncate(experiment: Experiment, state: GANState, truncation: float) -> tuple[Experiment, GANState]:
+    """An experiment and a state whose samples are of better quality and of less variety.
+
+    A generator with a statistic of the name `TRUNCATION` takes it as that: 1 leaves the samples as they are, 0 makes
+    all of them the mean's. Of any other the latents are truncated, if they are normal ones: `latents.Normal.truncated`.
 
     Args:
-      state: of a family whose generator keeps a statistic of the name `TRUNCATION`.
-      truncation: 1 leaves the samples as they are, 0 makes all of them the mean's.
+      experiment: whose samples.
+      state: of its training.
+      truncation: as above.
 
     Returns:
-      The state with another average.
+      The experiment with other latents, or the state with another average.
 
     Raises:
-      InputError: when the generator has none.
+      InputError: when the generator has no such statistic and its latents are not normal ones, or not so truncated.
     """
     found = []
 
@@ -124,9 +129,16 @@ def truncate(state: GANState, truncation: float) -> GANState:
         return jnp.full_like(leaf, truncation)
 
     ema = jax.tree_util.tree_map_with_path(change, state.ema)
-    if not found:
-        raise InputError(f"--truncation {truncation:g}: this generator has no mean to go to, leave the option out")
-    return state._replace(ema=ema)
+    if found:
+        return experiment, state._replace(ema=ema)
+    game = experiment.gan.game
+    if not hasattr(game.latent, "truncated"):
+        raise InputError(
+            f"--truncation {truncation:g}: this generator keeps no mean and its latents are not normal ones alone, "
+            "leave the option out"
+        )
+    game = dataclasses.replace(game, latent=game.latent.truncated(truncation))
+    return experiment._replace(gan=experiment.gan._replace(sample=game.sample, game=game)), state
 
 
 def _together(state: GANState) -> GANState:

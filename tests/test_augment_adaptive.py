@@ -11,8 +11,8 @@ import pytest
 from jaxgan import losses
 from jaxgan.augment import Adaptation, Adaptive, ada
 from jaxgan.errors import InputError
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import Network
 from jaxgan.penalties import gradient_squared_norm
 

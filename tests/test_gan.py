@@ -9,8 +9,8 @@ import optax
 import pytest
 
 from jaxgan import lift, losses, penalties
-from jaxgan.game import normal_latents, uniform_latents
 from jaxgan.gan import GAN, make_gan
+from jaxgan.latents import normal_latents, uniform_latents
 from jaxgan.network import Network, flax_network
 from jaxgan.networks import dcgan, mlp
 

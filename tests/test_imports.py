@@ -25,6 +25,7 @@ ARROWS = {
     "network": set(),
     "stabilisers": {"network"},
     "players": set(),
+    "latents": {"errors", "players"},
     "game": {"network", "players", "spread"},
     "spread": set(),
     "turns": {"game", "players"},
@@ -73,7 +74,7 @@ ARROWS = {
 }
 ARROWS["cli"] = set(ARROWS)
 OF_EXPERIMENTS = {"losses", "penalties", "transforms", "stabilisers", "networks", "data", "metrics", "experiment"}
-OF_EXPERIMENTS |= {"augment", "evaluation", "game", "gan", "joint", "network", "schedules"}
+OF_EXPERIMENTS |= {"augment", "evaluation", "game", "gan", "joint", "latents", "network", "schedules"}
 
 # What the mathematics may load beside Python's own library.
 PACKAGES = {
@@ -86,6 +87,7 @@ PACKAGES = {
     "lift": {"jax"},
     "network": {"jax"},
     "players": {"jax"},
+    "latents": {"jax"},
     "game": {"jax", "optax"},
     "spread": {"jax"},
     "turns": {"jax"},

@@ -7,9 +7,10 @@ import optax
 import pytest
 
 from jaxgan import lift, losses, penalties
-from jaxgan.game import Game, normal_latents
+from jaxgan.game import Game
 from jaxgan.gan import make_gan
 from jaxgan.joint import make_consensus_gan, make_extragradient_gan, make_unrolled_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import Network, flax_network
 from jaxgan.networks import dcgan, mlp
 

@@ -10,8 +10,8 @@ import optax
 import pytest
 
 from jaxgan import lift, losses, penalties
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.layers import (
     Conv,
     ConvTranspose,

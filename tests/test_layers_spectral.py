@@ -10,8 +10,8 @@ import optax
 import pytest
 
 from jaxgan import losses
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.layers import Conv, ConvTranspose
 from jaxgan.network import flax_network
 from jaxgan.networks import dcgan, mlp

@@ -7,8 +7,9 @@ import optax
 import pytest
 
 from jaxgan import losses
-from jaxgan.game import Game, normal_latents
+from jaxgan.game import Game
 from jaxgan.gan import make_descent_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import flax_network
 from jaxgan.networks import adversarial_autoencoder, bigan, energy
 

@@ -10,8 +10,8 @@ import optax
 import pytest
 
 from jaxgan import lift, losses, penalties
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import flax_network
 from jaxgan.networks import progressive
 from jaxgan.networks.progressive import Discriminator, Generator, images_at, stage_at

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxgan import losses, penalties, sampling
-from jaxgan.game import normal_latents
+from jaxgan.latents import normal_latents
 from jaxgan.network import flax_network, in_precision
 from jaxgan.networks import recurrent
 

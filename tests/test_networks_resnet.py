@@ -13,8 +13,8 @@ import scipy.linalg
 
 from jaxgan import experiment as experiments
 from jaxgan import losses
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.layers import ConditionalBatchNorm, SelfAttention
 from jaxgan.network import flax_network, in_precision
 from jaxgan.networks import resnet

@@ -10,8 +10,9 @@ import pytest
 from scipy import integrate, stats
 
 from jaxgan import losses
-from jaxgan.game import Game, normal_latents
+from jaxgan.game import Game
 from jaxgan.gan import make_descent_gan
+from jaxgan.latents import normal_latents
 from jaxgan.losses import kl_to_standard_normal
 from jaxgan.network import flax_network, in_precision
 from jaxgan.networks import dcgan, vae_gan

@@ -13,8 +13,8 @@ from jax import export
 
 from jaxgan import experiment as experiments
 from jaxgan import lift, losses, penalties
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.layers import Conv
 from jaxgan.network import Network, flax_network, in_precision, rematerialised
 from jaxgan.networks import dcgan, mlp

@@ -12,8 +12,8 @@ from jaxgan import losses, preflight, run
 from jaxgan.data import Data
 from jaxgan.errors import InputError
 from jaxgan.experiment import Experiment
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import flax_network
 from jaxgan.networks import mlp
 

@@ -12,7 +12,7 @@ PROGRAM = """
 import json, sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from jaxgan import lift, losses
-from jaxgan.game import normal_latents
+from jaxgan.latents import normal_latents
 from jaxgan.gan import make_gan
 from jaxgan.network import flax_network
 from jaxgan.networks import mlp

@@ -1,5 +1,6 @@
 """Samples of classes, along lines of latents, and nearer to the mean."""
 
+import dataclasses
 import pathlib
 
 import flax.linen as nn
@@ -8,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 from PIL import Image
 
 from jaxgan import losses, sampling
 from jaxgan.errors import InputError
 from jaxgan.experiment import Experiment
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents, uniform_latents
 from jaxgan.layers import Dense
 from jaxgan.network import flax_network
 
@@ -28,7 +30,7 @@ import optax
 
 from jaxgan import losses
 from jaxgan.experiment import image_experiment
-from jaxgan.game import normal_latents
+from jaxgan.latents import normal_latents
 from jaxgan.gan import make_gan
 from jaxgan.network import flax_network
 
@@ -70,6 +72,14 @@ class Shown(nn.Module):
         mean = mean.value[None]
         z = mean + truncation.value * (z - mean) + 0.0 * self.param("weight", nn.initializers.ones, ())
         return z if cond is None else jnp.concatenate([z, cond[:, None].astype(z.dtype)], axis=-1)
+
+
+class Plain(nn.Module):
+    """Shows latents."""
+
+    @nn.compact
+    def __call__(self, z, cond=None):
+        return z
 
 
 class Judge(nn.Module):
@@ -136,14 +146,39 @@ def test_a_line_between_parallel_latents_is_straight():
 def test_truncation_goes_to_the_mean(truncation):
     game, state, batch = conditional(None)
     plain = sampling.draw(game, jax.random.key(1), state, batch, 5)
-    found = sampling.draw(game, jax.random.key(1), sampling.truncate(state, truncation), batch, 5)
+    game, state = sampling.truncate(game, state, truncation)
+    found = sampling.draw(game, jax.random.key(1), state, batch, 5)
     np.testing.assert_allclose(found, 2.0 + truncation * (plain - 2.0), rtol=1e-5, atol=1e-6)
 
 
-def test_truncation_without_a_mean_is_refused():
-    _, state, _ = conditional(None)
-    with pytest.raises(InputError, match="--truncation 0.5: this generator has no mean"):
-        sampling.truncate(state._replace(ema={"params": state.ema["params"]}), 0.5)
+def plain_latents(latent=None):
+    """An experiment whose samples are its latents, about 0 as drawn, whose generator keeps no mean."""
+    game, state, batch = conditional(None)
+    gan = game.gan._replace(game=dataclasses.replace(game.gan.game, generator=flax_network(Plain())))
+    if latent is not None:
+        gan = gan._replace(game=dataclasses.replace(gan.game, latent=latent))
+    return game._replace(gan=gan._replace(sample=gan.game.sample)), state._replace(ema={"params": {}}), batch
+
+
+@pytest.mark.parametrize("threshold", [2.0, 0.5])
+def test_without_a_mean_normal_latents_are_truncated(threshold):
+    game, state, batch = sampling.truncate(*plain_latents()[:2], threshold) + plain_latents()[2:]
+    found = sampling.draw(game, jax.random.key(1), state, batch, 500).ravel()
+    truth = scipy.stats.truncnorm(-threshold, threshold)
+    assert abs(found).max() <= threshold and scipy.stats.kstest(found, truth.cdf).pvalue > 1e-3
+    ends = sampling.interpolate(game, jax.random.key(1), state, batch, 200, 2).ravel()
+    assert abs(ends).max() <= threshold * (1 + 1e-6) and scipy.stats.kstest(ends, truth.cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, float("nan")])
+def test_latents_are_truncated_above_zero_alone(threshold):
+    with pytest.raises(InputError, match="expected more than 0"):
+        sampling.truncate(*plain_latents()[:2], threshold)
+
+
+def test_truncation_without_a_mean_or_normal_latents_is_refused():
+    with pytest.raises(InputError, match="--truncation 0.5: this generator keeps no mean and its latents are not norm"):
+        sampling.truncate(*plain_latents(uniform_latents(LATENTS))[:2], 0.5)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 
 from jaxgan import cost, losses
 from jaxgan import experiment as experiments
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.layers import dense, fourier
 from jaxgan.network import flax_network
 from jaxgan.networks import dcgan

@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from jaxgan import losses, penalties
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import Network, flax_network
 from jaxgan.networks import mlp
 from jaxgan.stabilisers import instance_noise, packed

@@ -10,8 +10,8 @@ import optax
 import pytest
 
 from jaxgan import lift, losses, penalties
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import Network, flax_network
 from jaxgan.networks import dcgan, mlp
 from jaxgan.penalties.lecam import Anchors, lecam, move_anchors

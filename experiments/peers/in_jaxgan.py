@@ -10,8 +10,8 @@ import optax
 from cases import FIGURES, Case, Check, checked_batches, checked_shares, data
 
 from jaxgan import lift, losses, penalties, startup
-from jaxgan.game import normal_latents
 from jaxgan.gan import GAN, make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import flax_network
 from jaxgan.networks import dcgan, mlp, resnet
 from jaxgan.players import GANState

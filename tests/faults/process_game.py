@@ -17,8 +17,8 @@ from jaxgan import losses, render
 from jaxgan.data import images
 from jaxgan.data.source import Source
 from jaxgan.experiment import Experiment
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import flax_network
 from jaxgan.networks import mlp
 

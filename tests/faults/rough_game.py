@@ -7,8 +7,8 @@ import optax
 from jaxgan import losses
 from jaxgan.data import Data
 from jaxgan.experiment import Experiment, image_experiment
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import flax_network
 from jaxgan.networks import dcgan
 

@@ -12,13 +12,13 @@ from jax.sharding import NamedSharding, PartitionSpec
 from PIL import Image
 
 from jaxgan import checkpoint, chunks, experiment, guard, lift, progress, run
-from jaxgan.game import normal_latents
+from jaxgan.latents import normal_latents
 
 SGD = '''
 import optax
 from jaxgan import losses
 from jaxgan.experiment import image_experiment
-from jaxgan.game import normal_latents
+from jaxgan.latents import normal_latents
 from jaxgan.gan import make_gan
 from jaxgan.network import flax_network
 from jaxgan.networks import mlp
