@@ -1,6 +1,7 @@
 """The Frechet distance against closed forms, SciPy, and other packages' values (references/metrics.py)."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -139,6 +140,20 @@ def test_frechet_of_singular_covariances_is_exact(rng, n, m, d):
     expected = offset @ offset + np.sum(centred_a**2) / (n - 1) + np.sum(centred_b**2) / (m - 1) - 2 * cross
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-10)
     assert frechet_distance(b, a) == pytest.approx(expected, rel=1e-10)
+    assert moments_distance(moments(a), moments(b)) == pytest.approx(expected, rel=1e-10)
+
+
+def test_frechet_of_few_large_pictures_needs_no_covariances(rng):
+    """64x64 pixels in colour: a covariance would be of 1.2 GB, and its eigenvalues minutes of work."""
+    a, b = (rng.normal(size=(20, 64 * 64 * 3)).astype(np.float32) for _ in range(2))
+    tracemalloc.start()
+    try:
+        distance = frechet_distance(a, b)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+    turned = [v @ np.linalg.qr(np.concatenate([a, b]).T)[0] for v in (a, b)]  # into the space that all of them span
+    assert distance == pytest.approx(frechet_distance(*turned), rel=1e-5)
 
 
 def test_frechet_of_constant_features(rng):

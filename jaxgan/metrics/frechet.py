@@ -113,7 +113,9 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
       Dowson and Landau, The Frechet distance between multivariate normal distributions, 1982.
     """
     a, b = pair(a, b, ("a", "b"))
-    return moments_distance(moments(a), moments(b))
+    if max(len(a), len(b)) > a.shape[1]:
+        return moments_distance(moments(a), moments(b))
+    return _distance_of_few(a, b)
 
 
 def frechet_infinity(
@@ -176,6 +178,16 @@ def _distance(a: Moments, b: Moments, root_b: np.ndarray) -> float:
     traces = np.trace(a.scatter) / (a.count - 1) + np.trace(b.scatter) / (b.count - 1)
     distance = np.sum((a.mean - b.mean) ** 2) + traces - 2.0 * cross
     return max(float(distance), 0.0)  # equal sets may come out below zero by rounding
+
+
+def _distance_of_few(a: np.ndarray, b: np.ndarray) -> float:
+    # Of fewer examples than features, without matrices [d, d]: with centred rows X and Y, S_a = X^T X and S_b = Y^T Y
+    # but for the counts, and tr (S_a S_b)^(1/2) is the sum of the singular values of X Y^T, [N, M].
+    a, b = (np.asarray(v, np.float64) for v in (a, b))
+    (mean_a, x), (mean_b, y) = ((v.mean(axis=0), (v - v.mean(axis=0)) / np.sqrt(len(v) - 1)) for v in (a, b))
+    cross = np.linalg.svd(x @ y.T, compute_uv=False).sum()
+    distance = np.sum((mean_a - mean_b) ** 2) + np.sum(x**2) + np.sum(y**2) - 2.0 * cross
+    return max(float(distance), 0.0)
 
 
 def _check_same_features(a: Moments, b: Moments) -> None:
