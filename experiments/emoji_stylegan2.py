@@ -10,8 +10,8 @@ import optax
 from jaxgan import losses, penalties
 from jaxgan.augment import Adaptive
 from jaxgan.experiment import Experiment, image_experiment
-from jaxgan.game import normal_latents
 from jaxgan.gan import make_gan
+from jaxgan.latents import normal_latents
 from jaxgan.network import Precision, flax_network, in_precision
 from jaxgan.networks import stylegan2
 
@@ -23,8 +23,9 @@ def experiment(
     manual_dir: str = "",
     size: int = 32,
     batch_size: int = 32,
-    learning_rate: float = 2e-3,
+    learning_rate: float = 2.5e-3,
     width: int = 64,
+    base: int = 32768,
     gamma: float = 0.01,
     path_weight: float = 0.0,
     augment: Literal["none", "ada"] = "none",
@@ -47,6 +48,7 @@ def experiment(
       batch_size: images in a step.
       learning_rate: of both players' Adam.
       width: most channels of a feature map; size of latents and of style vectors.
+      base: a feature map of n x n pixels has at most base / n channels.
       gamma: of R1, which is gamma / 2 times the squared norm of the gradient.
       path_weight: of path length regularisation, at every 4th step; 0 for none.
       augment: ada: adaptive augmentation of data and samples, for small sets and long trainings; none.
@@ -60,13 +62,13 @@ def experiment(
     many training images 380.3, noise 2,654.9. With `--augment ada --augment-images 50000 --path-weight 2` they are of
     the same kind, and their colours run.
     """
-    features = stylegan2.paper_features(size, most=width)
+    features = stylegan2.paper_features(size, base, width)
 
     def penalty(key, step, critic, real, fake):
         return gamma / 2 * penalties.gradient_squared_norm(critic, real)
 
     gan = make_gan(
-        in_precision(flax_network(stylegan2.Generator(features=features, width=width)), precision),
+        in_precision(flax_network(stylegan2.Generator(features=features, width=width, layers=2)), precision),
         in_precision(flax_network(stylegan2.Discriminator(features=features)), precision),
         losses.non_saturating,
         generator_tx=optax.adam(learning_rate, b1=0.0, b2=0.99),

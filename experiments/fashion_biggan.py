@@ -52,7 +52,7 @@ def experiment(
     orthogonal; Adam without a first moment; two critic steps, at four times the generator's learning rate. Narrower:
     two blocks and four, of few channels, where the paper has five and six of up to 1,536; attention at 14x14 pixels,
     not 64x64; batches of 32, not 2,048; and, for a short training, four times the paper's learning rates and an average
-    with a decay of 0.999, not 0.9999. Not here: orthogonal regularisation, and truncated latents.
+    with a decay of 0.999, not 0.9999. Not here: orthogonal regularisation.
 
     Args:
       dataset: tensorflow-datasets name (mnist, fashion_mnist, ...), or a folder or .zip of a folder for each class.
@@ -73,7 +73,8 @@ def experiment(
     the worst. `FD-pixels` of 10,000 samples 12.7; as many training images 1.7, noise 550.6. With `jaxgan extractor
     fashion_mnist` (seed 0, 91.74 % right) `FD-cnn-fashion_mnist` 18.6, training images 0.6, noise 567.2; coverage
     0.776, of training images 0.968; the classifier sees the class asked for in 92.4 % of the samples, in 94.0 % of
-    training images.
+    training images. With `jaxgan evaluate --truncation 1.5` and 0.5 it does in 95.8 and 99.9 %, precision goes to 0.954
+    and 0.996 (training images 0.930), coverage to 0.718 and 0.281.
     """
     generator = resnet.Generator(
         channels=1,
