@@ -17,7 +17,9 @@ from jaxgan.layers import (
     ConvTranspose,
     convolve,
     depth_to_space,
+    enlarge,
     enlarged_convolve,
+    halve,
     halved_convolve,
     space_to_depth,
     strided_convolve,
@@ -339,3 +341,11 @@ def test_a_population_of_kernels_is_no_grouped_convolution():
     assert groups(lift.population(gan.step), stacked(2, key), stacked(2, state), batch) == {1}
     x, kernels = jnp.zeros((2, 1, 4, 4, 1)), jnp.zeros((2, 3, 3, 1, 4))
     assert groups(jax.vmap(lambda x, k: lax_strided(x, k, 1)), x, kernels) == {2}  # what the test would find
+
+
+def test_enlarging_and_halving():
+    x = jnp.arange(8.0).reshape(1, 2, 2, 2)
+    large = enlarge(x)
+    np.testing.assert_array_equal(large, np.repeat(np.repeat(x, 2, axis=1), 2, axis=2))
+    np.testing.assert_array_equal(halve(large), x)
+    np.testing.assert_array_equal(halve(x), np.mean(x, (1, 2), keepdims=True))

@@ -483,14 +483,6 @@ def test_a_conditional_game_takes_a_step(key):
         jax.eval_shape(gan.init, key, {"x": batch["x"]})
 
 
-def test_enlarging_and_halving():
-    x = jnp.arange(8.0).reshape(1, 2, 2, 2)
-    large = resnet.enlarge(x)
-    np.testing.assert_array_equal(large, np.repeat(np.repeat(x, 2, axis=1), 2, axis=2))
-    np.testing.assert_array_equal(resnet.halve(large), x)
-    np.testing.assert_array_equal(resnet.halve(x), np.mean(x, (1, 2), keepdims=True))
-
-
 @pytest.mark.parametrize(("name", "shape"), [("generator", (4, 60)), ("discriminator", (4, 28, 28, 1))])
 def test_biggan_starts_orthogonal(name, shape):
     """By SciPy's singular values, so spectral norms change nothing yet; scales and shifts start at zero."""

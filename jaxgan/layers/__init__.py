@@ -32,6 +32,7 @@ from jaxgan.layers.maxout import Maxout
 from jaxgan.layers.minibatch import MinibatchDiscrimination, MinibatchStddev
 from jaxgan.layers.modulated import ModulatedConv, Noise, modulated_convolve
 from jaxgan.layers.normalisation import ConditionalBatchNorm, pixel_norm
+from jaxgan.layers.pixels import enlarge, halve
 
 __all__ = [
     "ConditionalBatchNorm",
@@ -59,8 +60,10 @@ __all__ = [
     "depth_to_space",
     "downsample",
     "downsampled_convolve",
+    "enlarge",
     "enlarged_convolve",
     "grouped_convolve",
+    "halve",
     "halved_convolve",
     "modulated_convolve",
     "one_hot",

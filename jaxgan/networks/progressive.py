@@ -31,6 +31,7 @@ from jaxgan.layers import (
     EqualisedHalvedConv,
     MinibatchStddev,
     add_bias,
+    enlarge,
     pixel_norm,
 )
 
@@ -87,8 +88,8 @@ def images_at(step: Any, images: jax.Array, stages: int, stage_steps: int) -> ja
         def apply(x, alpha):
             y = _averaged(x, block)
             if s > 0:
-                y = _mix(alpha, y, _enlarged(_averaged(y, 2), 2))
-            return _enlarged(y, block)
+                y = _mix(alpha, y, enlarge(_averaged(y, 2), 2))
+            return enlarge(y, block)
 
         return apply
 
@@ -134,8 +135,8 @@ class Generator(nn.Module):
         def show(self, smaller, x, now):
             image = self.to_image[s](x)
             if s > 0:
-                image = _mix(now[1], image, _enlarged(self.to_image[s - 1](smaller), 2))
-            return _enlarged(image, 2 ** (last - s))
+                image = _mix(now[1], image, enlarge(self.to_image[s - 1](smaller), 2))
+            return enlarge(image, 2 ** (last - s))
 
         def grow(self, smaller, x, now):
             y = pixel_norm(_activated(self.enlarge[s](x)))
@@ -223,10 +224,3 @@ def _averaged(x: jax.Array, block: int) -> jax.Array:
     """Means of squares of `block x block` pixels."""
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // block, block, width // block, block, channels).mean((2, 4))
-
-
-def _enlarged(x: jax.Array, block: int) -> jax.Array:
-    """Each pixel as a square of `block x block`."""
-    batch, height, width, channels = x.shape
-    squares = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, block, width, block, channels))
-    return squares.reshape(batch, height * block, width * block, channels)

@@ -15,25 +15,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers import ConditionalBatchNorm, Conv, Dense, EnlargedConv, HalvedConv, SelfAttention, one_hot
+from jaxgan.layers import (
+    ConditionalBatchNorm,
+    Conv,
+    Dense,
+    EnlargedConv,
+    HalvedConv,
+    SelfAttention,
+    enlarge,
+    halve,
+    one_hot,
+)
 
 _glorot = nn.initializers.glorot_uniform()
 _residual = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")  # a ReLU takes half of what goes in
-
-
-def enlarge(x: jax.Array) -> jax.Array:
-    """Every pixel twice, in both directions: `[B,H,W,C] -> [B,2H,2W,C]`."""
-    batch, height, width, channels = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
-    return x.reshape(batch, 2 * height, 2 * width, channels)
-
-
-def halve(x: jax.Array) -> jax.Array:
-    """Means of squares of 2 x 2 pixels, of even height and width: `[B,H,W,C] -> [B,H/2,W/2,C]`."""
-    batch, height, width, channels = x.shape
-    x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
-    # Not x.mean((2, 4)): XLA's sums over two short axes take a CPU twice as long.
-    return 0.25 * (x[:, :, 0, :, 0] + x[:, :, 0, :, 1] + x[:, :, 1, :, 0] + x[:, :, 1, :, 1])
 
 
 class Enlarging(nn.Module):
