@@ -1,6 +1,7 @@
 """Samples of classes, along lines of latents, and nearer to the mean."""
 
 import dataclasses
+import json
 import pathlib
 
 import flax.linen as nn
@@ -234,3 +235,23 @@ def test_the_command_line_refuses_a_class_where_there_are_none(jaxgan, tmp_path,
     code, said, err = jaxgan("sample", file, "--workdir", run, "--out", out, "--label", 0)
     assert code == 2 and said == "" and err == "jaxgan: --label 0: no such class, its samples have none\n"
     assert not out.exists()
+
+
+def test_the_command_line_truncates_latents(jaxgan, tmp_path, linear):
+    file, run, out = linear[0], tmp_path / "run", tmp_path / "samples.npy"
+    assert jaxgan("train", file, "--workdir", run, "--steps", 1, "--classes", 0)[0] == 0
+
+    def spread(*more):
+        code, _, err = jaxgan("sample", file, "--workdir", run, "--out", out, *more)
+        assert code == 0, err
+        return np.load(out, allow_pickle=False).std(axis=0).mean()
+
+    assert spread("--truncation", 0.01) < 0.02 * spread() and spread("--truncation", 1.0) < 0.8 * spread()
+    code, said, err = jaxgan("evaluate", file, "--workdir", run, "--truncation", 0.01, "--samples", 50)
+    assert code == 0, err
+    whole = json.loads(jaxgan("evaluate", file, "--workdir", run, "--samples", 50)[1])
+    figures = json.loads(said)
+    assert figures.pop("truncation") == 0.01 and figures.keys() == whole.keys()
+    assert figures["SW-pixels"] != whole["SW-pixels"] and figures["SW-pixels_floor"] == whole["SW-pixels_floor"]
+    code, said, err = jaxgan("evaluate", file, "--workdir", run, "--truncation", 0)
+    assert code == 2 and said == "" and err == "jaxgan: latents truncated at 0: expected more than 0\n"
