@@ -147,24 +147,30 @@ def test_operations_of_a_convolution_leave_the_padding_out():
     assert counted.flops == 2 * 2 * taps * 4 * 8
 
 
-def test_what_all_turns_of_a_scan_share_is_done_once():
+@pytest.mark.parametrize("length", [5, 28, 29])
+def test_what_all_turns_of_a_scan_share_is_done_once(length):
     """XLA takes `w @ w` out of the loop; a count of the body by itself would have it in every turn."""
 
     def loop(x, w):
-        return jax.lax.scan(lambda x, _: (jnp.sin(x @ (w @ w)), None), x, None, length=5)[0]
+        return jax.lax.scan(lambda x, _: (jnp.sin(x @ (w @ w)), None), x, None, length=length)[0]
 
-    assert cost.of(loop, F32, F32).flops == pytest.approx(6 * PRODUCT, rel=0.01)
+    assert cost.of(loop, F32, F32).flops == pytest.approx((length + 1) * PRODUCT, rel=0.01)
 
 
-def test_every_turn_of_a_scan_counts_also_of_one_in_another():
+@pytest.mark.parametrize("lengths", [(5, 3), (5, 28), (29, 3), (28, 28), (27, 10)])
+def test_every_turn_of_a_scan_counts_also_of_one_in_another(lengths):
     def inner(x, w):
-        return jax.lax.scan(lambda x, _: (jnp.sin(x @ w), None), x, None, length=5)[0]
+        return jax.lax.scan(lambda x, _: (jnp.sin(x @ w), None), x, None, length=lengths[0])[0]
 
     def outer(x, w):
-        return jax.lax.scan(lambda x, _: (inner(x, w), None), x, None, length=3)[0]
+        return jax.lax.scan(lambda x, _: (inner(x, w), None), x, None, length=lengths[1])[0]
 
-    assert cost.of(jax.jit(inner), F32, F32).flops == pytest.approx(5 * PRODUCT, rel=0.01)
-    assert cost.of(outer, F32, F32).flops == pytest.approx(15 * PRODUCT, rel=0.01)
+    def beside(x, w):
+        return inner(x, w), outer(jnp.cos(x), w)
+
+    assert cost.of(jax.jit(inner), F32, F32).flops == pytest.approx(lengths[0] * PRODUCT, rel=0.01)
+    assert cost.of(outer, F32, F32).flops == pytest.approx(lengths[0] * lengths[1] * PRODUCT, rel=0.01)
+    assert cost.of(beside, F32, F32).flops == pytest.approx(lengths[0] * (lengths[1] + 1) * PRODUCT, rel=0.01)
 
 
 def test_the_times_are_of_the_loop_that_trains(monkeypatch):

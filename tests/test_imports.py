@@ -102,7 +102,7 @@ PACKAGES = {
     "startup": {"jax"},
     "cache": set(),
     "hardware": {"jax"},
-    "cost": {"jax"},
+    "cost": {"jax", "numpy"},
     "comparison": set(),
     "layers": {"jax", "flax", "numpy"},
     "networks": {"jax", "flax"},
