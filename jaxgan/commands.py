@@ -131,9 +131,7 @@ class Sample:
     label: int | None = None
     """Class of all samples, of a conditional experiment; without it they are of one class after another."""
     truncation: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
-    """Better quality, less variety. Of a generator that keeps a mean (StyleGAN2): how far from it samples lie, 1 for as
-    far as they would, 0 for not at all. Of others: normal latents are drawn again until no number is further than this
-    from zero (BigGAN: 0.5 to 2)."""
+    """Better samples of less variety: how far from StyleGAN2's mean (1: all the way), or where normal latents end."""
     interpolate: int = 0
     """Samples in a line from one latent to another, a row of the picture each; 0: samples of their own."""
     best: bool = False
