@@ -131,7 +131,7 @@ class Sample:
     label: int | None = None
     """Class of all samples, of a conditional experiment; without it they are of one class after another."""
     truncation: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
-    """Better samples of less variety: how far from StyleGAN2's mean (1: all the way), or where normal latents end."""
+    """Better samples of less variety: how far from StyleGAN2's mean (1: as drawn), or where normal latents end."""
     interpolate: int = 0
     """Samples in a line from one latent to another, a row of the picture each; 0: samples of their own."""
     best: bool = False
