@@ -557,7 +557,7 @@ def test_the_experiment_without_its_memories(key):
     assert "generator/penalty" not in metrics and "discriminator/augmentation" not in metrics
 
 
-REMEMBERING = {"size": 4, "width": 4, "batch_size": 4, "learning_rate": 0.01, "augment_images": 40}
+REMEMBERING = {"size": 4, "width": 4, "batch_size": 4, "learning_rate": 0.05, "augment_images": 40}
 REMEMBERING |= {"path_weight": 2.0, "augment": "ada"}
 WHITE = np.random.default_rng(0).integers(128, 256, (64, 4, 4, 3), np.uint8)
 
