@@ -194,9 +194,11 @@ def test_a_thread_may_train_and_listens_to_nothing():
 def test_an_interrupt_while_garbage_is_collected_comes_again():
     """Python ignores what is raised there, such as by Ctrl-C while a library is told of a collection."""
     program = """
+import signal
 import time
 from jaxgan import startup
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts the tests behind it ignores it
 startup.prepare()
 
 class Unraisable:
