@@ -32,9 +32,9 @@ def experiment(
       axis_name: mapped axis, set by `--lift pmap`.
 
     Measured on 2 AMD EPYC cores, float32, then `jaxgan evaluate` (360 images): `--steps 2500`, seeds 0, 1, 2, about
-    30 s each: `FD-pixels` 1.10 +- 0.06 (mean and standard deviation); as many training images 0.60, noise 40.2.
-    With `jaxgan extractor digits` (seed 0, 99.2 % right) `FD-cnn-digits` 17.8 +- 2.2, training images 9.1, noise
-    246.7; coverage 0.78 +- 0.01, of training images 0.99. Most samples are digits that a person reads.
+    30 s each: `FD-pixels` 1.10 +- 0.06 (mean and standard deviation); as many training images 0.67, noise 40.2.
+    With `jaxgan extractor digits` (seed 0, 99.2 % right) `FD-cnn-digits` 17.8 +- 2.2, training images 11.6, noise
+    246.7; coverage 0.78 +- 0.01, of training images 0.97. Most samples are digits that a person reads.
     """
 
     def penalty(key, step, critic, real, fake):

@@ -40,7 +40,7 @@ def experiment(
     1,300 to 2,340, with little else running), 0.03 s of waiting for input in 50 steps. D's accuracies on data and
     on fakes went from 0.99 and 0.27 at step 100 to 0.66 and 0.63 at step 2,300, its loss from 1.18 to 1.27. Strokes
     are sharp, but only some samples are digits: the tutorial goes on for 50 epochs. `FD-pixels` of 10,000 samples
-    95.5; as many training images 1.8, noise 768.6. With `jaxgan extractor mnist` (seed 0, 99.50 % right)
+    95.5; as many training images 1.9, noise 768.6. With `jaxgan extractor mnist` (seed 0, 99.50 % right)
     `FD-cnn-mnist` 610.9, training images 2.5, noise 1,074.5; coverage 0.063, of training images 0.942.
     """
     gan = make_gan(

@@ -36,7 +36,7 @@ def experiment(
     Measured on 2 AMD EPYC cores, float32: `--steps 600` (1.3 epochs), seed 0: 229 examples/s. D's accuracies on
     data and on fakes went from 0.85 and 0.81 over steps 1-25 to 0.62 and 0.63, its loss from 0.178 to 0.228 (0.25
     is a discriminator that always says one half). Some samples are digits already. `FD-pixels` of 10,000 samples
-    30.9; as many training images 1.8, noise 768.6. With `jaxgan extractor mnist` (seed 0, 99.50 % right)
+    30.9; as many training images 1.9, noise 768.6. With `jaxgan extractor mnist` (seed 0, 99.50 % right)
     `FD-cnn-mnist` 463.4, training images 2.5, noise 1,074.5; coverage 0.106, of training images 0.942.
     """
     gan = make_gan(

@@ -39,7 +39,7 @@ def experiment(
     Measured on 2 AMD EPYC cores, float32: `--steps 3000` (5 epochs), seed 0: 1,600 to 3,500 examples/s, the lower
     beside other work. D's accuracies on data and on fakes over the last 100 steps 0.79 and 0.82, its loss 0.83.
     Many samples are digits, some still noisy, ones too frequent. `FD-pixels` of 10,000 samples 91.8; as many
-    training images 1.8, noise 768.6. With `jaxgan extractor mnist` (seed 0, 99.50 % right) `FD-cnn-mnist` 666.5,
+    training images 1.9, noise 768.6. With `jaxgan extractor mnist` (seed 0, 99.50 % right) `FD-cnn-mnist` 666.5,
     training images 2.5, noise 1,074.5; coverage 0.104, of training images 0.942.
     """
     gan = make_gan(

@@ -41,7 +41,7 @@ def experiment(
     Measured on 2 AMD EPYC cores, float32: `--steps 500` (2,500 critic steps, 2.7 epochs), seed 0: 310 to 610
     images/s, the lower beside other work. The critic's loss went from -3.6 over steps 1-25 to -1.8. Strokes, no
     digits yet: these constants ask for ten or a hundred times as many steps. `FD-pixels` of 10,000 samples 175.9;
-    as many training images 1.8, noise 768.6. With `jaxgan extractor mnist` (seed 0, 99.50 % right) `FD-cnn-mnist`
+    as many training images 1.9, noise 768.6. With `jaxgan extractor mnist` (seed 0, 99.50 % right) `FD-cnn-mnist`
     982.9, training images 2.5, noise 1,074.5; coverage 0.009, of training images 0.942.
     """
     gan = make_gan(

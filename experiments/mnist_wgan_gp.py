@@ -40,7 +40,7 @@ def experiment(
     Measured on 2 AMD EPYC cores, float32: `--steps 500` (2,500 critic steps, 2.7 epochs), seed 0: 400 examples/s.
     The critic's loss (minus its estimate of the distance, with the penalty) went from -17.7 over steps 1-25 to
     -3.9, the penalty from 3.8 to 0.30. Strokes and some whole digits; it is far from done. `FD-pixels` of 10,000
-    samples 32.2; as many training images 1.8, noise 768.6. With `jaxgan extractor mnist` (seed 0, 99.50 % right)
+    samples 32.2; as many training images 1.9, noise 768.6. With `jaxgan extractor mnist` (seed 0, 99.50 % right)
     `FD-cnn-mnist` 542.7, training images 2.5, noise 1,074.5; coverage 0.085, of training images 0.942.
     """
 

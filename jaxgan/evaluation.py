@@ -165,12 +165,12 @@ def of_images(sets: Callable[[], tuple[Any, Any]], labels: Callable[[], tuple[An
 
     def evaluate(wanted=Wanted()):  # noqa: B008 - a NamedTuple of constants
         names, extractor = _chosen(wanted, labels is not None), wanted.extractor
-        train, held_out = (split.first(images, wanted.samples or IMAGES) for images in sets())
-        count = min(len(train), len(held_out))
+        count = min(wanted.samples or IMAGES, *map(split.size, sets()))
         if count < wanted.samples:
             raise InputError(f"{wanted.samples} samples wanted: the data have {count} images to compare them with")
         if count < LEAST:
             raise InputError(f"{count} samples are too few to measure: expected at least {LEAST}, held out as many")
+        train, held_out = (split.some(images, count) for images in sets())
         about = {"samples": count}
         if extractor is not None:
             about["extractor"] = {"name": extractor.name} | extractor.about
@@ -179,8 +179,9 @@ def of_images(sets: Callable[[], tuple[Any, Any]], labels: Callable[[], tuple[An
             seen = Seen(images, *((None, None) if extractor is None else extractor.features(images)))
             if labels is None:
                 return seen
-            of = np.arange(len(images)) % labels()[0].classes if of is None else of.values[: len(images)]
-            return seen._replace(labels=of)
+            if of is None:
+                return seen._replace(labels=np.arange(len(images)) % labels()[0].classes)
+            return seen._replace(labels=of.values[split.spaced(len(of.values), len(images))])
 
         def measure(name, *seen):
             label = f"-{extractor.name}" if METRICS[name].of_features else ""
@@ -193,10 +194,11 @@ def of_images(sets: Callable[[], tuple[Any, Any]], labels: Callable[[], tuple[An
         @functools.cache  # of the data alone, so they are the same at every evaluation of a run
         def baselines():
             of_train, of_held_out = (None, None) if labels is None else labels()
-            reference, floor = see(held_out[:count], of_held_out), see(train[:count], of_train)
-            ceiling = see(np.random.default_rng(0).uniform(-1, 1, train[:count].shape).astype(np.float32))
+            reference, floor = see(held_out, of_held_out), see(train, of_train)
+            ceiling = see(np.random.default_rng(0).uniform(-1, 1, train.shape).astype(np.float32))
             # Whoever learns by heart may have learnt any training example, not only those compared.
-            whole = see(split.first(sets()[0], None)) if "authenticity" in names else None
+            trained = sets()[0]
+            whole = see(split.some(trained, split.size(trained))) if "authenticity" in names else None
             figures = {}
             for name in names:
                 of_data = reference if name == "authenticity" else floor
@@ -255,7 +257,7 @@ def reconstruction(reconstruct: Callable) -> Callable:
     """
 
     def figures(sets, key, state):
-        train, held_out = (split.first(images, RECONSTRUCTED) for images in sets())
+        train, held_out = (split.some(images, RECONSTRUCTED) for images in sets())
         error = np.mean((np.asarray(reconstruct(key, state, held_out)) - held_out) ** 2)
         of_mean = np.mean((np.mean(train, axis=0) - held_out) ** 2)
         return {"reconstruction_error": float(error), "reconstruction_error_of_mean": float(of_mean)}

@@ -16,6 +16,7 @@ from jaxgan.metrics.memorisation import authenticity
 
 RNG = np.random.default_rng(0)
 TRAIN = RNG.integers(0, 256, (90, 12, 12, 1), np.uint8)
+SPACED = np.arange(90)[np.arange(90) % 3 != 2]  # as many as are held out
 HELD_OUT = RNG.integers(0, 256, (60, 12, 12, 1), np.uint8)
 SAMPLES = RNG.uniform(-0.5, 0.5, (60, 12, 12, 1)).astype(np.float32)
 
@@ -68,7 +69,19 @@ def test_without_an_extractor_pixels_are_compared():
 
     held_out = flat(scaled(HELD_OUT))
     assert figures["FD-pixels"] == pytest.approx(frechet_distance(flat(SAMPLES), held_out), rel=1e-6)
-    assert figures["FD-pixels_floor"] == pytest.approx(frechet_distance(flat(scaled(TRAIN[:60])), held_out), rel=1e-6)
+    floor = frechet_distance(flat(scaled(TRAIN[SPACED])), held_out)
+    assert figures["FD-pixels_floor"] == pytest.approx(floor, rel=1e-6)
+
+
+@pytest.mark.parametrize("samples", [0, 20])
+def test_of_a_set_in_the_order_of_its_names_every_kind_is_compared(samples):
+    """Dark images before bright ones: the first ones of each set would be dark alone."""
+    dark_and_bright = (np.repeat(np.uint8([0, 255]), 45), np.repeat(np.uint8([0, 255]), 30))
+    sets = [np.broadcast_to(values[:, None, None, None], (len(values), 12, 12, 1)) for values in dark_and_bright]
+    noise = np.random.default_rng(0).uniform(-1, 1, (60, 12, 12, 1)).astype(np.float32)
+    figures = evaluation.of_images(lambda: sets)(Wanted(samples=samples))(lambda count: noise[:count])
+    assert figures["samples"] == (samples or 60)
+    assert figures["FD-pixels_floor"] == pytest.approx(0.0, abs=1e-3) and figures["FD-pixels"] > 10
 
 
 def test_with_an_extractor_its_features_are_and_it_is_named():
@@ -77,7 +90,7 @@ def test_with_an_extractor_its_features_are_and_it_is_named():
     assert figures["extractor"] == {"name": "thumb", "digest": "abc", "accuracy": 0.5}
     held_out = scaled(HELD_OUT)
     assert figures["FD-thumb"] == pytest.approx(frechet_distance(features(SAMPLES), features(held_out)), rel=1e-6)
-    floor = frechet_distance(features(scaled(TRAIN[:60])), features(held_out))
+    floor = frechet_distance(features(scaled(TRAIN[SPACED])), features(held_out))
     assert figures["FD-thumb_floor"] == pytest.approx(floor, rel=1e-6)
     balls = prdc(features(held_out), features(SAMPLES))  # real first: exchanged, precision and recall would be too
     assert figures["precision-thumb"] == balls.precision != figures["recall-thumb"] == balls.recall
@@ -105,7 +118,7 @@ def test_the_class_that_an_extractor_sees_is_compared_with_the_class_asked_for()
         return np.mean(np.argmax(images[:, 1, :10, 0], axis=1) == labels)
 
     assert figures["class_accuracy-thumb"] == share(SAMPLES, np.arange(60) % CLASSES)
-    assert figures["class_accuracy-thumb_floor"] == share(TRAIN[:60], LABELS[0].values[:60])
+    assert figures["class_accuracy-thumb_floor"] == share(TRAIN[SPACED], LABELS[0].values[SPACED])
     assert 0 < figures["class_accuracy-thumb_ceiling"] < 0.5
     assert "class_accuracy-thumb" not in evaluate(Wanted(extractor=extractor()))
     with pytest.raises(InputError, match="'class_accuracy' is of classes: these samples are of none"):

@@ -60,12 +60,26 @@ def train_and_test_labels(dataset: str, *, data_dir: str = "", manual_dir: str =
     return classes.load(dataset, "train", **where), classes.load(dataset, "test", **where)
 
 
-def first(images: Images, count: int | None) -> np.ndarray:
-    """The first images, or all, as float32 in [-1, 1], `[min(count, N), ...]`."""
-    if isinstance(images, Source):
-        images = images.fetch(np.arange(images.size)[:count])
-    images = images[:count]
+def size(images: Images) -> int:
+    """Number of images."""
+    return images.size if isinstance(images, Source) else len(images)
+
+
+def some(images: Images, count: int) -> np.ndarray:
+    """So many of the images, `spaced`, or all, as float32 in [-1, 1], `[min(count, N), ...]`."""
+    indices = spaced(size(images), count)
+    images = images.fetch(indices) if isinstance(images, Source) else images[indices]
     return images / np.float32(127.5) - 1 if images.dtype == np.uint8 else images.astype(np.float32)
+
+
+def spaced(total: int, count: int) -> np.ndarray:
+    """Evenly spaced indices of a set, or all: a folder's first images, in the order of their names, may be of a kind.
+
+    >>> spaced(10, 4)
+    array([0, 2, 5, 7])
+    """
+    count = min(count, total)
+    return np.arange(count) * total // max(count, 1)
 
 
 def _divided(count: int) -> tuple[np.ndarray, np.ndarray]:
