@@ -151,6 +151,7 @@ def of_images(sets: Callable[[], tuple[Any, Any]], labels: Callable[[], tuple[An
 
     Every figure is measured three times on as many images: of the samples (its name), of images of the data (with
     `_floor`: what a perfect sampler would get) and of uniform noise (with `_ceiling`), each against held-out images.
+    Images of the data are evenly spaced through their set.
     The floor takes training images, but for authenticity, which asks how a set differs from these: held-out ones.
 
     Args:
