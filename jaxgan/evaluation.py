@@ -166,7 +166,7 @@ def of_images(sets: Callable[[], tuple[Any, Any]], labels: Callable[[], tuple[An
 
     def evaluate(wanted=Wanted()):  # noqa: B008 - a NamedTuple of constants
         names, extractor = _chosen(wanted, labels is not None), wanted.extractor
-        count = min(wanted.samples or IMAGES, *map(split.size, sets()))
+        count = min(wanted.samples or IMAGES, *map(split.number, sets()))
         if count < wanted.samples:
             raise InputError(f"{wanted.samples} samples wanted: the data have {count} images to compare them with")
         if count < LEAST:
@@ -199,7 +199,7 @@ def of_images(sets: Callable[[], tuple[Any, Any]], labels: Callable[[], tuple[An
             ceiling = see(np.random.default_rng(0).uniform(-1, 1, train.shape).astype(np.float32))
             # Whoever learns by heart may have learnt any training example, not only those compared.
             trained = sets()[0]
-            whole = see(split.some(trained, split.size(trained))) if "authenticity" in names else None
+            whole = see(split.some(trained, split.number(trained))) if "authenticity" in names else None
             figures = {}
             for name in names:
                 of_data = reference if name == "authenticity" else floor

@@ -35,7 +35,7 @@ def train_and_test(
     where = {"size": size, "channels": channels, "data_dir": data_dir, "manual_dir": manual_dir}
     if paths.is_path(dataset):
         images = load(dataset, "all", **where)
-        train, test = _divided(images.size if isinstance(images, Source) else len(images))
+        train, test = _divided(number(images))
         return _select(images, train), _select(images, test)
     # What is wrong with the test images' name, size or files is said now; their pixels may never be asked for.
     return load(dataset, "train", **where), load(dataset, "test", decode=False, **where)
@@ -60,14 +60,14 @@ def train_and_test_labels(dataset: str, *, data_dir: str = "", manual_dir: str =
     return classes.load(dataset, "train", **where), classes.load(dataset, "test", **where)
 
 
-def size(images: Images) -> int:
+def number(images: Images) -> int:
     """Number of images."""
     return images.size if isinstance(images, Source) else len(images)
 
 
 def some(images: Images, count: int) -> np.ndarray:
     """So many of the images, `spaced`, or all, as float32 in [-1, 1], `[min(count, N), ...]`."""
-    indices = spaced(size(images), count)
+    indices = spaced(number(images), count)
     images = images.fetch(indices) if isinstance(images, Source) else images[indices]
     return images / np.float32(127.5) - 1 if images.dtype == np.uint8 else images.astype(np.float32)
 

@@ -155,9 +155,13 @@ def frechet_infinity(
     return float(np.polynomial.polynomial.polyfit(1.0 / sizes, distances, 1)[0])
 
 
-def _of_block(x: np.ndarray) -> Moments:
+def _centred(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = x.mean(axis=0)
-    centred = x - mean
+    return mean, x - mean
+
+
+def _of_block(x: np.ndarray) -> Moments:
+    mean, centred = _centred(x)
     return Moments(len(x), mean, centred.T @ centred)
 
 
@@ -176,18 +180,22 @@ def _distance(a: Moments, b: Moments, root_b: np.ndarray) -> float:
     values = np.linalg.eigvalsh(root_b.T @ a.scatter @ root_b)
     cross = np.sqrt(values[-min(a.count - 1, len(values)) :].clip(min=0.0) / (a.count - 1)).sum()
     traces = np.trace(a.scatter) / (a.count - 1) + np.trace(b.scatter) / (b.count - 1)
-    distance = np.sum((a.mean - b.mean) ** 2) + traces - 2.0 * cross
-    return max(float(distance), 0.0)  # equal sets may come out below zero by rounding
+    return _summed(a.mean - b.mean, traces, cross)
 
 
 def _distance_of_few(a: np.ndarray, b: np.ndarray) -> float:
     # Of fewer examples than features, without matrices [d, d]: with centred rows X and Y, S_a = X^T X and S_b = Y^T Y
     # but for the counts, and tr (S_a S_b)^(1/2) is the sum of the singular values of X Y^T, [N, M].
-    a, b = (np.asarray(v, np.float64) for v in (a, b))
-    (mean_a, x), (mean_b, y) = ((v.mean(axis=0), (v - v.mean(axis=0)) / np.sqrt(len(v) - 1)) for v in (a, b))
+    (mean_a, x), (mean_b, y) = (_centred(np.asarray(v, np.float64)) for v in (a, b))
+    x /= np.sqrt(len(x) - 1)
+    y /= np.sqrt(len(y) - 1)
     cross = np.linalg.svd(x @ y.T, compute_uv=False).sum()
-    distance = np.sum((mean_a - mean_b) ** 2) + np.sum(x**2) + np.sum(y**2) - 2.0 * cross
-    return max(float(distance), 0.0)
+    return _summed(mean_a - mean_b, np.sum(x**2) + np.sum(y**2), cross)
+
+
+def _summed(offset: np.ndarray, traces: float, cross: float) -> float:
+    distance = np.sum(offset**2) + traces - 2.0 * cross
+    return max(float(distance), 0.0)  # equal sets may come out below zero by rounding
 
 
 def _check_same_features(a: Moments, b: Moments) -> None:
