@@ -17,7 +17,7 @@ from jaxgan.errors import InputError
 
 EXPERIMENTS = pathlib.Path(__file__).parent.parent / "experiments"
 RING = str(EXPERIMENTS / "ring.py")
-SMALL = ["--width", "8", "--batch-size", "16", "--steps", "6", "--scan", "2"]
+SMALL = ["--width", "8", "--batch-size", "16", "--steps", "300", "--scan", "100"]
 F32 = jax.ShapeDtypeStruct((64, 64), jnp.float32)
 PRODUCT = 2 * 64**3
 
@@ -47,7 +47,7 @@ def test_a_benchmark_ends_in_one_object_that_says_what_was_run_on_what(ring):
         assert isinstance(told[name], float | int), name
         assert f"\n{name} " in "\n" + ring  # the table above it
     assert told["experiment"] == "ring.py" and told["options"]["width"] == 8
-    assert (told["lift"], told["devices"], told["scan"], told["steps"], told["batch_size"]) == ("jit", 1, 2, 6, 16)
+    assert (told["lift"], told["devices"], told["scan"], told["steps"], told["batch_size"]) == ("jit", 1, 100, 300, 16)
     assert told["backend"] == "cpu" and told["cpu"] and told["cores"] >= 1
     assert told["versions"].keys() >= {"jax", "jaxlib", "flax", "optax", "jaxgan", "python"}
 
