@@ -18,6 +18,8 @@ from jaxgan.errors import DivergedError
 PyTree = Any
 CHUNK_BYTES = 2**28
 """Most memory that the batches of one chunk of steps may take on the device."""
+SECONDS = 5.0
+"""Longest that the devices work on several steps in one go: a signal waits no longer."""
 
 
 class Machine(NamedTuple):

@@ -124,8 +124,8 @@ def run_sweep(command: Sweep, function: Callable, options: dict[str, Any]) -> No
     """`jaxgan sweep`."""
     from jaxgan import population, summary, sweep
 
-    if command.steps < 1 or command.seeds < 1:
-        raise InputError("--steps and --seeds: expected at least 1")
+    if min(command.steps, command.seeds, command.checkpoint_every) < 1:
+        raise InputError("--steps, --seeds and --checkpoint-every: expected at least 1")
     numbers = {name for name, option in experiments.options(function).items() if option.annotation in (int, float)}
     swept = {name: options[name] for name in options if name in numbers and len(options[name]) > 1}
     fixed = {name: v[0] if name in numbers else v for name, v in options.items() if name not in swept}
@@ -139,6 +139,7 @@ def run_sweep(command: Sweep, function: Callable, options: dict[str, Any]) -> No
         steps=command.steps,
         workdir=command.workdir,
         wanted=wanted(command.measures),
+        checkpoint_every=command.checkpoint_every,
     )
     print(summary.table(results["settings"], command.seeds, min(population.TAIL, command.steps)))
     print(json.dumps(results, allow_nan=False))
@@ -215,5 +216,5 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         watchdog.leave(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
-        tell("interrupted; train goes on from its last checkpoint, a sweep begins again")
+        tell("interrupted; train and sweep go on from their last checkpoint")
         watchdog.leave(130)

@@ -100,17 +100,20 @@ class Sweep:
 
     An option of the experiment that is a float takes a list, such as `--learning-rate 1e-4,2e-4`. The directory holds
     results.json and a run directory for each member, which train, sample and evaluate take. Standard output is a
-    table, a row for each setting, and a last line that is one JSON object.
+    table, a row for each setting, and a last line that is one JSON object. The same command goes on where it was
+    stopped, with the same results.
     """
 
     experiment: tyro.conf.Positional[str]
     """Python file with a function `experiment`; give it before --help to see its own options."""
     workdir: pathlib.Path
-    """Directory of the sweep, empty or not there."""
+    """Directory of the sweep; made where it is missing."""
     steps: int
-    """Steps of every member (generator updates)."""
+    """Step that every member is to reach (generator updates since the start, not further ones)."""
     seeds: int
     """Number of seeds: 0, 1, ..."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints of all members; one is also written at the end."""
     measures: tyro.conf.OmitArgPrefixes[Measures] = Measures()
 
 

@@ -1,5 +1,6 @@
 """Many runs of one experiment as one program: the members of a population, each with a setting and a seed."""
 
+import contextlib
 import functools
 import sys
 import time
@@ -12,8 +13,9 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from jaxgan import chunks, lift
+from jaxgan import chunks, lift, signals
 from jaxgan.data import Data
+from jaxgan.errors import Stopped
 from jaxgan.gan import GAN
 
 PyTree = Any
@@ -35,18 +37,27 @@ class Member(NamedTuple):
     seed: int
 
 
-class Outcome(NamedTuple):
-    """What became of a member.
+class Standing(NamedTuple):
+    """Where a population stands: all that it goes on from.
 
     Attributes:
-      state: its `GANState` after the last step, on the host; without meaning where it diverged.
-      metrics: means over the last `TAIL` steps.
-      diverged: the first step with a metric that is not finite, and that metric; or None.
+      step: steps done by every member that has not diverged.
+      states: a `GANState` for each member, `[members]`.
+      running: who has not diverged, `[members]`.
+      tail: metrics of the last `TAIL` steps, `[TAIL, members]` each, the newest last, zero before the first step.
+      diverged: of each member that has, the first step with a metric that is not finite, and that metric.
     """
 
-    state: PyTree
-    metrics: dict[str, float]
-    diverged: tuple[int, str] | None
+    step: int
+    states: PyTree
+    running: Any
+    tail: dict[str, Any]
+    diverged: dict[int, tuple[int, str]]
+
+    def metrics(self, member: int) -> dict[str, float]:
+        """A member's means over its last `TAIL` steps, or all where they are fewer."""
+        count = min(self.step, TAIL)
+        return {name: float(rows[TAIL - count :, member].mean(dtype=np.float64)) for name, rows in self.tail.items()}
 
 
 def devices(count: int) -> list[jax.Device]:
@@ -132,60 +143,118 @@ def loader(data: Data, seeds: Sequence[int], length: int, where: chunks.Machine)
     return load
 
 
-def train(gan_of: Callable[[dict], GAN], data: Data, members: Sequence[Member], steps: int) -> list[Outcome]:
-    """Trains members from their first step, each as `train.train` would train it alone.
+def shapes(gan_of: Callable[[dict], GAN], data: Data, members: Sequence[Member]) -> tuple[PyTree, PyTree]:
+    """Shapes of a population's states and of the metrics of its steps, `[members]`."""
+
+    def play(player, batch):
+        (setting, k_init), key = player
+        gan = gan_of(setting)
+        state = gan.init(k_init, batch)
+        return state, gan.step(key, state, batch)[1]
+
+    settings, k_init, k_step = _settings_and_keys(members)
+    batch = data.batch_at(members[0].seed, 0)
+    return jax.eval_shape(jax.vmap(play, in_axes=(0, None)), ((settings, k_init), k_step), batch)
+
+
+def train(
+    gan_of: Callable[[dict], GAN],
+    data: Data,
+    members: Sequence[Member],
+    steps: int,
+    *,
+    standing: Standing | None = None,
+    keep: Callable[[Standing], None] = lambda standing: None,
+    every: int = 2**31,
+) -> Standing:
+    """Trains members, each as `train.train` would train it alone.
 
     Args:
       gan_of: `setting -> GAN`, traceable.
       data: of all members.
       members: who.
       steps: the step to reach.
+      standing: where they stand, of an earlier call for the same members; None: at the start.
+      keep: takes where they stand, on the host, for a later call.
+      every: steps after which it is called, as well as at the end.
 
     Returns:
-      An `Outcome` for each member.
+      Where they stand at the end, on the host.
+
+    Raises:
+      Stopped: when a signal has come; `keep` was called.
     """
+    if standing is not None and (standing.step == steps or not standing.running.any()):
+        return standing
     mesh = Mesh(devices(len(members)), (AXIS,))
     init, where = machine(gan_of, mesh)
     # Places that the devices have beyond the members: they copy the last one, and do no steps.
     places = [*members, *members[-1:] * (-len(members) % mesh.size)]
-    seeds, running = [member.seed for member in places], np.arange(len(places)) < len(members)
+    seeds, real = [member.seed for member in places], np.arange(len(places)) < len(members)
     batch = data.batch_at(seeds[0], 0)
     of_all = jax.tree.map(lambda v: np.broadcast_to(v, (len(places), *v.shape)), batch)
     length = chunks.chunk_length(of_all, TAIL)
     load = loader(data, seeds, length, where)
-
-    began = time.perf_counter()
     settings, k_init, k_step = jax.device_put(_settings_and_keys(places), where.batches)
-    players = settings, k_step
-    carried = init((settings, k_init), jax.device_put(running, where.batches), jax.device_put(batch, where.whole))
-    # No step is done: this compiles.
-    carried, _ = where.chunk(players, carried, load(0, 1), jax.device_put(np.int32(0), where.whole))
-    machinery = f"{mesh.size} {jax.default_backend()} device(s)"
-    _say(f"{len(members)} members on {machinery}; compiled in {time.perf_counter() - began:.1f} s")
+    players, first = (settings, k_step), 0 if standing is None else standing.step
 
-    tail, diverged = {}, {}
-    with tqdm(total=steps, unit="step", dynamic_ncols=True, disable=None) as bar:  # a bar where somebody watches
-        for done in chunks.run(where, load, players, carried, 0, steps, lambda step: min(step + length, steps)):
-            carried = done.state
-            for i, (step, name) in _first_divergences(done.rows, done.step).items():
-                _say(f"{members[i].setting} with seed {members[i].seed} diverged: {name} of step {step} is not finite")
-                diverged[i] = step, name
-            tail = {name: np.concatenate([tail.get(name, v[:0]), v])[-TAIL:] for name, v in done.rows.items()}
-            count = len(done.rows["generator/loss"])
-            bar.update(count)
-            if bar.disable and done.step * 10 // steps > (done.step - count) * 10 // steps:  # ten lines in a log
-                _say(f"step {done.step}/{steps}  {count * (len(members) - len(diverged)) / done.seconds:.0f} steps/s")
-            if len(diverged) == len(members):
-                break
-    states, _ = jax.device_get(carried)
-    return [
-        Outcome(
-            state=jax.tree.map(lambda v, i=i: v[i], states),
-            metrics={name: float(v[:, i].mean(dtype=np.float64)) for name, v in tail.items()},
-            diverged=diverged.get(i),
-        )
-        for i in range(len(members))
-    ]
+    def begin():
+        if standing is not None:
+            spare = len(places) - len(members)
+            states, running = jax.tree.map(
+                lambda v: np.concatenate([v, np.repeat(np.asarray(v)[-1:], spare, axis=0)]),
+                (standing.states, standing.running),
+            )
+            return jax.device_put((states, running & real), where.batches)
+        return init((settings, k_init), jax.device_put(real, where.batches), jax.device_put(batch, where.whole))
+
+    def end(step):
+        return min(step + length, steps, step - step % every + every)
+
+    with signals.listening() as wish:
+        began = time.perf_counter()
+        with wish.interrupts():
+            # No step is done: this compiles.
+            none = jax.device_put(np.int32(0), where.whole)
+            carried, rows = where.chunk(players, begin(), load(first, 1), none)
+        machinery = f"{mesh.size} {jax.default_backend()} device(s)"
+        _say(f"{len(members)} members on {machinery}; compiled in {time.perf_counter() - began:.1f} s")
+        if standing is None:
+            tail, diverged = {name: np.zeros((TAIL, len(members)), v.dtype) for name, v in rows.items()}, {}
+        else:
+            tail, diverged = standing.tail, dict(standing.diverged)
+
+        def now(step, carried):
+            states, running = jax.tree.map(lambda v: v[: len(members)], jax.device_get(carried))
+            return Standing(step, states, running, tail, dict(diverged))
+
+        parts = chunks.run(where, load, players, carried, first, steps, end, most_seconds=chunks.SECONDS)
+        bar = tqdm(total=steps, initial=first, unit="step", dynamic_ncols=True, disable=None)  # where somebody watches
+        with bar, contextlib.closing(parts):
+            for done in parts:
+                for i, (step, name) in _first_divergences(done.rows, done.step).items():
+                    setting, seed = members[i]
+                    _say(f"{setting} with seed {seed} diverged: {name} of step {step} is not finite")
+                    diverged[i] = step, name
+                tail = {
+                    name: np.concatenate([tail[name], rows[:, : len(members)]])[-TAIL:]
+                    for name, rows in done.rows.items()
+                }
+                count = len(done.rows["generator/loss"])
+                bar.update(count)
+                if bar.disable and done.step * 10 // steps > (done.step - count) * 10 // steps:  # ten lines in a log
+                    _say(
+                        f"step {done.step}/{steps}  {count * (len(members) - len(diverged)) / done.seconds:.0f} steps/s"
+                    )
+                over = done.step == steps or len(diverged) == len(members)
+                if over or wish.received or done.step % every == 0:
+                    standing = now(done.step, done.state)
+                    keep(standing)
+                if over:
+                    return standing
+                if wish.received:
+                    _say(f"{signals.name(wish.received[0])}: step {done.step} is kept; the same command goes on")
+                    raise Stopped(wish.received[0])
 
 
 def _say(text: str) -> None:

@@ -25,14 +25,16 @@ from jaxgan.errors import InputError, shown
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 LOCKS = ("lock", "lock.json")
 """Names of the file that is locked, and of the one that tells who holds it."""
+CONFIG = "config.json"
+"""Name of the file that tells what is run."""
 CONFIG_BYTES = 2**20
-"""Size of the largest `config.json` that is read."""
+"""Size of the largest such file that is read."""
 BATCH_BYTES = 2**34
 """Size of the largest batch that a `config.json` may tell of."""
 
 
 class Run(NamedTuple):
-    """What `config.json` holds.
+    """What `config.json` holds, and a sweep's `sweep.json`.
 
     Attributes:
       experiment: name of the experiment file.
@@ -141,13 +143,13 @@ def _holder(workdir: pathlib.Path) -> str:
         return "another process"
 
 
-def read(workdir: pathlib.Path) -> Run | None:
+def read(workdir: pathlib.Path, name: str = CONFIG) -> Run | None:
     """The run of a directory, or None where there is none.
 
     Raises:
-      InputError: when its `config.json` is not one, or something of the run is a link to elsewhere.
+      InputError: when the file of this name is not one, or something of the run is a link to elsewhere.
     """
-    path = workdir / "config.json"
+    path = workdir / name
     check_files(workdir)
     if not path.exists():
         return None
@@ -179,11 +181,11 @@ def check_kinds(found: Run) -> None:
         raise TypeError(f"its seed is {found.seed}")
 
 
-def write(workdir: pathlib.Path, run: Run) -> None:
-    """Writes `config.json`, whole or not at all."""
-    partial = workdir / "config.json.partial"
+def write(workdir: pathlib.Path, run: Run, name: str = CONFIG) -> None:
+    """Writes the file of this name, whole or not at all."""
+    partial = workdir / f"{name}.partial"
     partial.write_text(json.dumps(run._asdict(), indent=2, sort_keys=True) + "\n")
-    partial.replace(workdir / "config.json")
+    partial.replace(workdir / name)
 
 
 def check_same(workdir: pathlib.Path, before: Run, now: Run) -> None:

@@ -1,5 +1,6 @@
 """A sweep: every combination of some options with every seed, trained as one program and measured."""
 
+import functools
 import itertools
 import json
 import pathlib
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 
 from jaxgan import checkpoint, monitor, population, preflight, progress, report, run, summary
 from jaxgan.data import Data
@@ -17,6 +19,8 @@ from jaxgan.evaluation import Wanted
 from jaxgan.experiment import Experiment
 
 PyTree = Any
+CONFIG = "sweep.json"
+"""Name of the file that tells what is swept."""
 
 
 def settings_of(swept: dict[str, Sequence[float]]) -> list[dict[str, float]]:
@@ -54,8 +58,9 @@ def prepare(
         if len(set(values)) < len(values):
             raise InputError(f"option {name} is given a value twice: {', '.join(map(str, values))}")
     run.check_writable(workdir)
-    if any(path.name not in run.LOCKS for path in workdir.iterdir()):
-        raise InputError(f"{workdir} holds something already: give a sweep a --workdir of its own")
+    there = {path.name for path in workdir.iterdir()}
+    if there - set(run.LOCKS) and CONFIG not in there:
+        raise InputError(f"{workdir} holds something else than a sweep: give it a --workdir of its own")
     try:
         experiments = [function(**options, **setting) for setting in settings_of(swept)]
     except ValueError as error:  # the game refuses its options
@@ -104,8 +109,9 @@ def sweep(
     steps: int,
     workdir: pathlib.Path,
     wanted: Wanted,
+    checkpoint_every: int,
 ) -> dict[str, Any]:
-    """Trains, writes and measures every member.
+    """Trains every member from where the directory stands, writes and measures it.
 
     A member is a setting of the swept options with a seed; its run directory is that of `jaxgan train` with these, and
     its figures are those of `jaxgan evaluate` there.
@@ -117,37 +123,56 @@ def sweep(
       swept: the values of each option that is swept.
       seeds: number of seeds, from 0.
       steps: the step to reach.
-      workdir: an empty directory, or none yet.
+      workdir: an empty directory, none yet, or one of the same sweep.
       wanted: what the evaluations measure.
+      checkpoint_every: steps between checkpoints of all members together.
 
     Returns:
       What `results.json` holds then: every member, and for every setting the means over its seeds.
 
     Raises:
-      InputError: when something given cannot be used.
+      InputError: when something given cannot be used, or the directory holds another sweep.
+      UnwrittenError: when a checkpoint cannot be written.
+      Stopped: when a signal has ended the sweep; it is saved.
     """
     experiments, data = prepare(function, path, options, swept, workdir)
     evaluate = experiments[0].evaluate(wanted)  # refuses before anything compiles; the data are the same for all
+    batch = data.batch_at(0, 0)
     with run.locked(workdir):
+        _begin(workdir, run.describe(path, options | swept | {"seeds": seeds}, 0, batch))
         settings = settings_of(swept)
         members = [population.Member(setting, seed) for setting in settings for seed in range(seeds)]
-        outcomes = population.train(lambda setting: function(**options, **setting).gan, data, members, steps)
-        batch = data.batch_at(0, 0)
-        for member, outcome in zip(members, outcomes, strict=True):
-            config = run.describe(path, options | member.setting, member.seed, batch)
-            _write(workdir / name_of(member), config, outcome, steps)
+        gan_of = lambda setting: function(**options, **setting).gan  # noqa: E731
+        folder = workdir / "checkpoints"
+        with checkpoint.open_checkpoints(folder) as checkpoints:
+            before = _newest(folder, population.shapes(gan_of, data, members))
+            if before is not None and before.step > steps:
+                raise InputError(f"{workdir} is at step {before.step}: expected --steps of at least as many")
+            now = population.train(
+                gan_of,
+                data,
+                members,
+                steps,
+                standing=before,
+                keep=functools.partial(_keep, checkpoints),
+                every=checkpoint_every,
+            )
 
-        def told(member, outcome):
+        def told(i, member):
+            state = jax.tree.map(lambda v: np.asarray(v)[i], now.states)
+            config = run.describe(path, options | member.setting, member.seed, batch)
+            diverged = now.diverged.get(i)
+            _write(workdir / name_of(member), config, state if diverged is None else None)
             about = {"directory": name_of(member), "setting": member.setting, "seed": member.seed}
-            if outcome.diverged is not None:
-                return about | {"diverged": dict(zip(("step", "metric"), outcome.diverged, strict=True))}
+            if diverged is not None:
+                return about | {"diverged": dict(zip(("step", "metric"), diverged, strict=True))}
             experiment = experiments[settings.index(member.setting)]
-            state = jax.device_put(outcome.state, jax.devices()[0])
+            state = jax.device_put(state, jax.devices()[0])
             # The key of `jaxgan evaluate`, where no other seed is given.
             figures = report.measure(experiment, evaluate, jax.random.key(0), state, batch)
-            return about | {"diverged": None, "metrics": outcome.metrics, "figures": figures}
+            return about | {"diverged": None, "metrics": now.metrics(i), "figures": figures}
 
-        rows = [told(*pair) for pair in zip(members, outcomes, strict=True)]
+        rows = [told(*pair) for pair in enumerate(members)]
         of_settings = [rows[i : i + seeds] for i in range(0, len(rows), seeds)]
         results = {
             "experiment": pathlib.Path(path).name,
@@ -161,10 +186,53 @@ def sweep(
         return results
 
 
-def _write(workdir: pathlib.Path, config: run.Run, outcome: population.Outcome, steps: int) -> None:
-    """A member's run directory: its configuration and, unless it diverged, its last state."""
-    workdir.mkdir()
+def _begin(workdir: pathlib.Path, config: run.Run) -> None:
+    """Writes what is swept, or compares it with what is there.
+
+    Raises:
+      InputError: when another sweep is there.
+    """
+    before = run.read(workdir, CONFIG)
+    if before is None:
+        run.write(workdir, config, CONFIG)
+    else:
+        run.check_same(workdir, before, config)
+
+
+def _keep(checkpoints: checkpoint.Checkpoints, standing: population.Standing) -> None:
+    """Writes a checkpoint of all members."""
+    _, states, running, tail, diverged = standing
+    note = {"diverged": [[member, *what] for member, what in diverged.items()]}
+    checkpoint.save(checkpoints, standing.step, (states, running, tail), note)
+
+
+def _newest(folder: pathlib.Path, shapes: tuple[PyTree, PyTree]) -> population.Standing | None:
+    """Where the newest sound checkpoint of all members stands, or None where there is none at all.
+
+    Raises:
+      InputError: when none can be used.
+    """
+    place = SingleDeviceSharding(jax.devices()[0])
+    states, metrics = shapes
+    members = jax.tree.leaves(metrics)[0].shape[0]
+    running = jax.ShapeDtypeStruct((members,), np.bool_)
+    tail = {name: jax.ShapeDtypeStruct((population.TAIL, members), v.dtype) for name, v in metrics.items()}
+    template = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=place), (states, running, tail))
+    found = checkpoint.restore_newest(folder, template, set_aside=True)
+    if found is None:
+        return None
+    try:
+        diverged = {int(member): (int(step), str(metric)) for member, step, metric in found.note["diverged"]}
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(f"checkpoint {found.step} in {folder} is of no sweep: use another --workdir") from error
+    states, running, tail = jax.device_get(found.state)
+    return population.Standing(found.step, states, running, tail, diverged)
+
+
+def _write(workdir: pathlib.Path, config: run.Run, state: PyTree | None) -> None:
+    """A member's run directory: its configuration and, unless it diverged, its state, where none as new is there."""
+    workdir.mkdir(exist_ok=True)
     run.write(workdir, config)
-    if outcome.diverged is None:
+    if state is not None and max(checkpoint.steps(workdir / "checkpoints"), default=0) < int(state.step):
         with checkpoint.open_checkpoints(workdir / "checkpoints") as checkpoints:
-            progress.save(checkpoints, config, outcome.state, progress.Progress(monitor.Sums({}, 0), 0, None))
+            progress.save(checkpoints, config, state, progress.Progress(monitor.Sums({}, 0), 0, None))

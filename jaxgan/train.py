@@ -19,8 +19,6 @@ from jaxgan.progress import Progress
 from jaxgan.schedule import Best, Schedule, Target
 
 PyTree = Any
-CHUNK_SECONDS = 5.0
-"""Longest that the devices work on several steps in one go: a signal waits no longer."""
 MOST_SKIPS = 10
 """Steps in a row that may leave the finite numbers before a run ends."""
 
@@ -269,7 +267,7 @@ def train(
                 parts = last.enter_context(
                     contextlib.closing(
                         chunks.run(
-                            where, load, k_step, state, first, steps, end, most_seconds=CHUNK_SECONDS, agree=agree
+                            where, load, k_step, state, first, steps, end, most_seconds=chunks.SECONDS, agree=agree
                         )
                     )
                 )

@@ -4,8 +4,11 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+import time
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -84,7 +87,15 @@ def assert_close(a, b):
     jax.tree.map(lambda v, w: np.testing.assert_allclose(v, w, rtol=2e-4, atol=2e-6), a, b)
 
 
-def outcomes(file, members, steps):
+class Outcome(NamedTuple):
+    """What became of a member."""
+
+    state: Any
+    metrics: dict[str, float]
+    diverged: tuple[int, str] | None
+
+
+def outcomes(file, members, steps, **options):
     """What becomes of members, who are one program: the game is built once to begin and once to train."""
     function, built = experiment.load(str(file)), []
 
@@ -92,9 +103,12 @@ def outcomes(file, members, steps):
         built.append(setting)
         return function(**setting).gan
 
-    found = population.train(gan_of, function().data(), members, steps)
+    found = population.train(gan_of, function().data(), members, steps, **options)
     assert len(built) == 2
-    return found
+    return [
+        Outcome(jax.tree.map(lambda v, i=i: v[i], found.states), found.metrics(i), found.diverged.get(i))
+        for i in range(len(members))
+    ]
 
 
 def grid(rates, seeds, name="lr"):
@@ -156,6 +170,68 @@ def test_a_member_that_diverges_changes_no_other(jaxgan, files, tmp_path, monkey
     )
     step, metric = with_it[3].diverged
     assert code == 3 and f"diverged at step {step}, the last of 1 in a row not taken: not finite are {metric}" in err
+
+
+def test_members_go_on_as_if_they_had_never_stopped(files):
+    """Three rates with two seeds each; the members of one rate diverge."""
+    function = experiment.load(str(files / "points.py"))
+    members = grid((0.1, 1e20, 0.3), 2)
+    kept = []
+    whole = outcomes(files / "points.py", members, 12)
+    play = lambda steps, **options: population.train(  # noqa: E731
+        lambda setting: function(**setting).gan, function().data(), members, steps, **options
+    )
+    play(12, keep=kept.append, every=5)
+    assert [standing.step for standing in kept] == [5, 10, 12]
+    for standing in kept:
+        after = play(12, standing=standing)
+        assert after.diverged == {i: outcome.diverged for i, outcome in enumerate(whole) if outcome.diverged}
+        for i, outcome in enumerate(whole):
+            if outcome.diverged is None:
+                jax.tree.map(lambda v, w, i=i: np.testing.assert_array_equal(v[i], w), after.states, outcome.state)
+                assert after.metrics(i) == outcome.metrics
+
+
+def test_a_sweep_goes_on_where_it_was_stopped(jaxgan, files, tmp_path):
+    """To a later step, with the results of one that never stopped; at the same step nothing is done again."""
+    given = ("sweep", files / "points.py", "--seeds", 2, "--lr", "0.1,1e20", "--samples", 200, "--checkpoint-every", 4)
+
+    def play(name, steps):
+        code, out, err = jaxgan(*given, "--workdir", tmp_path / name, "--steps", steps)
+        assert code == 0, err
+        return out, err
+
+    whole, _ = play("whole", 9)
+    play("parts", 5)
+    parts, said = play("parts", 9)
+    assert parts == whole and "compiled in" in said
+    again, said = play("parts", 9)
+    assert again == whole and "compiled in" not in said
+    assert sorted(int(path.name) for path in (tmp_path / "parts/checkpoints").iterdir()) == [5, 8, 9]
+    for options, says in (("--steps", 8), "at step 9"), (("--steps", 9, "--gamma", 2.0), "gamma 0.5 -> 2.0"):
+        code, _, err = jaxgan(*given, "--workdir", tmp_path / "parts", *options)
+        assert code == 2 and says in err, err
+
+
+def test_a_signal_ends_a_sweep_with_everything_kept(files, tmp_path):
+    command = [
+        sys.executable,
+        "-c",
+        "from jaxgan.cli import main; main()",
+        "sweep",
+        files / "points.py",
+        "--seeds",
+        "2",
+    ]
+    command += ["--workdir", tmp_path, "--steps", "2000000000"]
+    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
+    assert "compiled in" in process.stderr.readline()
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[1].splitlines()
+    there = [int(path.name) for path in (tmp_path / "checkpoints").iterdir()]
+    assert process.returncode == 128 + signal.SIGTERM
+    assert said[-1] == f"SIGTERM: step {max(there)} is kept; the same command goes on"
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +319,7 @@ REFUSALS = {
     "seeds": (["--seeds", "0"], "--seeds"),
     "steps": (["--steps", "0"], "--steps"),
     "a metric of images": (["--metrics", "frechet"], "modes alone"),
-    "a directory that is used": (["--workdir", "used"], "used holds something already"),
+    "a directory that is used": (["--workdir", "used"], "used holds something else"),
 }
 
 
