@@ -15,7 +15,7 @@ import docstring_parser
 import tyro
 
 from jaxgan import experiment as experiments
-from jaxgan.commands import Benchmark, Doctor, Evaluate, Extractor, Sample, Sweep, Train
+from jaxgan.commands import Benchmark, Doctor, Evaluate, Extractor, Measures, Sample, Sweep, Train
 from jaxgan.errors import InputError
 
 
@@ -80,8 +80,16 @@ def read_options(commands: Any, arguments: list[str]) -> Any:
 
 
 def offering(name: str, function: Callable | None) -> Any:
-    """The subcommand of `OFFERING` for tyro: fields `run` and `experiment`, the latter empty without an experiment."""
+    """The subcommand of `OFFERING` for tyro: fields `run` and `experiment`, the latter empty without an experiment.
+
+    Raises:
+      InputError: when the experiment has an option of a name that the command has.
+    """
     command, read = OFFERING[name]
+    taken = {field.name for part in (command, Measures) for field in dataclasses.fields(part)}
+    for option in () if function is None else experiments.options(function):
+        if option in taken:
+            raise InputError(f"option {option!r} of 'experiment' is one of the commands' own: give it another name")
     options = dataclasses.make_dataclass("Options", []) if function is None else option_fields(function, read)
     fields = [("run", tyro.conf.OmitArgPrefixes[command]), ("experiment", tyro.conf.OmitArgPrefixes[options])]
     whole = dataclasses.make_dataclass(command.__name__, fields, frozen=True)

@@ -44,6 +44,7 @@ def here(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "plain.py").write_text("x = 1\n")
     (tmp_path / "required.py").write_text("def experiment(*, width): pass\n")
+    (tmp_path / "taken.py").write_text("def experiment(*, steps: int = 3): pass\n")
     np.save(tmp_path / "32x32.npy", noise.integers(0, 256, (300, 32, 32, 1), np.uint8))
     np.save(tmp_path / "floats.npy", noise.uniform(0, 255, (300, 28, 28, 1)).astype(np.float32))
     np.save(tmp_path / "few.npy", noise.integers(0, 256, (100, 28, 28, 1), np.uint8))
@@ -59,6 +60,7 @@ REFUSALS = {
     "unknown experiment": (["nothing.py", *RUN], "no experiment 'nothing.py'"),
     "a file that is no experiment": (["plain.py", *RUN], "has no function 'experiment'"),
     "an option without a default": (["required.py", *RUN], "'width'"),
+    "an option of the command's": (["taken.py", *RUN], "option 'steps' of 'experiment'"),
     "absent images": ([DCGAN, *RUN, "--dataset", "absent.npy"], "absent.npy"),
     "absent data set": ([DCGAN, *RUN, "--data-dir", ".", "--manual-dir", "."], "four official .gz files"),
     "unknown data set": ([DCGAN, *RUN, "--dataset", "no_such_set"], "no_such_set"),

@@ -47,6 +47,12 @@ FAMILIES = {
             (4, 3, 2),
             (-1, 1),
         ),
+        (
+            mlp.Generator((2,), widths=(16, 16), norm=True),
+            mlp.Discriminator(widths=(16,), pieces=3, dropout=0.5, frequencies=(1.0, 4.0)),
+            (2,),
+            None,
+        ),
     ],
 }
 # Those of which less is true, or more, and where that is tested.
@@ -210,7 +216,7 @@ def test_batch_normalisation_normalises(generator, discriminator, shape, bounds)
     # Weights five times as large: the variances that are divided by are then far above any sensible epsilon.
     large = scaled(variables, 5.0, {name for name in variables["params"] if not name.startswith("BatchNorm")})
     outputs = normal_outputs(generator, large, latents(count=256))
-    assert len(outputs) == len(generator.features)
+    assert len(outputs) == len(generator.widths if isinstance(generator, mlp.Generator) else generator.features)
     for y in map(np.asarray, outputs):
         axes = tuple(range(y.ndim - 1))
         np.testing.assert_allclose(y.mean(axes), np.zeros(y.shape[-1]), atol=1e-4)

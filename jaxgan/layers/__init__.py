@@ -33,6 +33,7 @@ from jaxgan.layers.minibatch import MinibatchDiscrimination, MinibatchStddev
 from jaxgan.layers.modulated import ModulatedConv, Noise, modulated_convolve
 from jaxgan.layers.normalisation import ConditionalBatchNorm, pixel_norm
 from jaxgan.layers.pixels import enlarge, halve
+from jaxgan.layers.waves import fourier_features
 
 __all__ = [
     "ConditionalBatchNorm",
@@ -62,6 +63,7 @@ __all__ = [
     "downsampled_convolve",
     "enlarge",
     "enlarged_convolve",
+    "fourier_features",
     "grouped_convolve",
     "halve",
     "halved_convolve",

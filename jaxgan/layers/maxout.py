@@ -1,5 +1,7 @@
 """Maxout."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 
@@ -14,6 +16,7 @@ class Maxout(nn.Module):
     Attributes:
       features: number of outputs.
       pieces: linear pieces to each output.
+      kernel_init: initialiser of the kernel, `[n, features * pieces]`.
 
     References:
       Goodfellow et al., Maxout networks, https://arxiv.org/abs/1302.4389, 2013.
@@ -21,8 +24,9 @@ class Maxout(nn.Module):
 
     features: int
     pieces: int = 5
+    kernel_init: Callable = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        pieces = Dense(self.features * self.pieces)(x)
+        pieces = Dense(self.features * self.pieces, kernel_init=self.kernel_init)(x)
         return pieces.reshape(*x.shape[:-1], self.features, self.pieces).max(axis=-1)
