@@ -199,14 +199,11 @@ def train(
     players, first = (settings, k_step), 0 if standing is None else standing.step
 
     def begin():
-        if standing is not None:
-            spare = len(places) - len(members)
-            states, running = jax.tree.map(
-                lambda v: np.concatenate([v, np.repeat(np.asarray(v)[-1:], spare, axis=0)]),
-                (standing.states, standing.running),
-            )
-            return jax.device_put((states, running & real), where.batches)
-        return init((settings, k_init), jax.device_put(real, where.batches), jax.device_put(batch, where.whole))
+        if standing is None:
+            return init((settings, k_init), jax.device_put(real, where.batches), jax.device_put(batch, where.whole))
+        fill = [*range(len(members)), *[-1] * (len(places) - len(members))]
+        states, running = jax.tree.map(lambda v: np.asarray(v)[fill], (standing.states, standing.running))
+        return jax.device_put((states, running & real), where.batches)
 
     def end(step):
         return min(step + length, steps, step - step % every + every)
