@@ -9,7 +9,7 @@ import numpy as np
 from jaxgan.data import split
 from jaxgan.errors import InputError
 from jaxgan.features import Extractor
-from jaxgan.metrics import classes, frechet, kernel, manifold, memorisation, mixture, similarity, sliced
+from jaxgan.metrics import classes, frechet, kernel, manifold, memorisation, similarity, sliced
 
 IMAGES = 10_000
 """Images that an evaluation compares, where nothing else is wanted and there are as many."""
@@ -17,8 +17,6 @@ LEAST = 20
 """Fewest images that every metric can be had of."""
 RECONSTRUCTED = 1_000
 """Images whose reconstructions are compared with them."""
-POINTS = 2_500
-"""Points of a mixture that an evaluation draws, where nothing else is wanted: PacGAN's protocol."""
 DIRECTIONS = 256
 """Random directions of the sliced Wasserstein distance."""
 
@@ -215,31 +213,6 @@ def of_images(sets: Callable[[], tuple[Any, Any]], labels: Callable[[], tuple[An
                 figures |= measure(name, candidate, reference, whole)
             beside = (f"{key}{end}" for key in figures for end in ("", "_floor", "_ceiling"))
             return about | {name: (figures | of_data)[name] for name in beside}
-
-        return of_samples
-
-    return evaluate
-
-
-def of_mixture(centers: np.ndarray, std: float) -> Callable:
-    """The `evaluate` of an experiment with points of a mixture: its modes, see `mixture.mixture_quality`.
-
-    Args:
-      centers: `[modes, 2]`.
-      std: standard deviation of each mode, along each axis.
-
-    Returns:
-      `wanted -> (draw -> figures)`; it refuses (`InputError`) metrics and extractors.
-    """
-
-    def evaluate(wanted=Wanted()):  # noqa: B008 - a NamedTuple of constants
-        if wanted.metrics or wanted.extractor is not None:
-            raise InputError("points of a mixture are measured by its modes alone: leave out --metrics and --extractor")
-        count = wanted.samples or POINTS
-
-        def of_samples(draw):
-            quality = mixture.mixture_quality(draw(count), centers, std)
-            return {"samples": count} | quality | {"high_quality_perfect": mixture.PERFECT_HIGH_QUALITY}
 
         return of_samples
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgan import evaluation, render
-from jaxgan.data import Data, images, mixtures, split
+from jaxgan import coverage, evaluation, render
+from jaxgan.data import Data, images, mixtures, split, stacked
 from jaxgan.errors import InputError
 from jaxgan.evaluation import Wanted
 from jaxgan.gan import GAN
@@ -112,8 +112,35 @@ def mixture_experiment(gan: GAN, centers: np.ndarray, std: float, *, batch_size:
         gan=gan,
         data=lambda: mixtures.mixture(centers, std, batch_size=batch_size),
         picture=functools.partial(render.point_density, extent=extent),
-        picture_count=evaluation.POINTS,
-        evaluate=evaluation.of_mixture(centers, std),
+        picture_count=coverage.POINTS,
+        evaluate=coverage.of_mixture(centers, std),
+    )
+
+
+def stacked_experiment(
+    gan: GAN, dataset: str, *, size: int, batch_size: int, data_dir: str = "", manual_dir: str = ""
+) -> Experiment:
+    """A GAN of stacked images with their data, drawn once from all of a set, their grid and their modes.
+
+    Args:
+      gan: the game, of images with three channels.
+      dataset: "digits", or the name of a tensorflow-datasets set of ten classes of grey images.
+      size: height and width, pixels.
+      batch_size: stacked images that one step consumes.
+      data_dir: as of `image_experiment`.
+      manual_dir: as of `image_experiment`.
+    """
+
+    @functools.cache
+    def grey():
+        where = {"size": size, "channels": 1, "data_dir": data_dir, "manual_dir": manual_dir}
+        return np.concatenate([images.load(dataset, part, **where) for part in ("train", "test")])
+
+    def data():
+        return stacked.stacked(grey(), stacked.triples(len(grey())), batch_size=batch_size)
+
+    return Experiment(
+        gan=gan, data=data, picture=render.image_grid, picture_count=64, evaluate=coverage.of_stacked(grey)
     )
 
 

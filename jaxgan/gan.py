@@ -40,6 +40,7 @@ def make_gan(
     generator_penalty: Any = None,
     augment: Any = None,
     discriminator_steps: int = 1,
+    generator_steps: int = 1,
     microbatches: int = 1,
     simultaneous: bool = False,
     ema_decay: float | Callable[[jax.Array], jax.Array] = 0.999,
@@ -49,7 +50,8 @@ def make_gan(
 
     One step cuts its batch into `discriminator_steps` pieces. The discriminator descends its objective (see `Game`) on
     each; then the generator descends its own on the fakes of the last piece, which both players share, through the
-    discriminator just updated (or, where `simultaneous`, the one before its update).
+    discriminator just updated (or, where `simultaneous`, the one before its update). With `generator_steps` it does so
+    again, on that piece and with the same latents, from which it makes new fakes each time.
 
     With `microbatches`, each of these updates descends the mean of its gradients over so many cuts of its piece, taken
     one after the other in the memory of one, for a second forward pass of the generator (none where `simultaneous`).
@@ -74,7 +76,8 @@ def make_gan(
       discriminator_penalty: as of `Game`.
       generator_penalty: as of `Game`.
       augment: as of `Game`.
-      discriminator_steps: discriminator updates for each generator update; it divides the batch size.
+      discriminator_steps: discriminator updates in a step; it divides the batch size.
+      generator_steps: generator updates in a step.
       microbatches: cuts of each update's piece, for batches that do not fit into memory.
       simultaneous: both gradients are taken at the same point, instead of the discriminator's update first.
       ema_decay: decay of the generator's average, per step; or a function of the step, which is taken as it is, without
@@ -85,8 +88,8 @@ def make_gan(
       A `GAN`.
 
     Raises:
-      ValueError: when `simultaneous` meets several discriminator steps, or the batch does not split into these and
-        microbatches.
+      ValueError: when `simultaneous` meets several updates of one player, or the batch does not split into those of
+        the discriminator and microbatches.
 
     References:
       Goodfellow et al., Generative adversarial nets, https://arxiv.org/abs/1406.2661, 2014, Algorithm 1.
@@ -96,6 +99,7 @@ def make_gan(
         generator_tx=generator_tx,
         discriminator_tx=discriminator_tx,
         discriminator_steps=discriminator_steps,
+        generator_steps=generator_steps,
         microbatches=microbatches,
         simultaneous=simultaneous,
         ema_decay=ema_decay,
@@ -108,6 +112,7 @@ def make_descent_gan(
     generator_tx: optax.GradientTransformation,
     discriminator_tx: optax.GradientTransformation,
     discriminator_steps: int = 1,
+    generator_steps: int = 1,
     microbatches: int = 1,
     simultaneous: bool = False,
     ema_decay: float | Callable[[jax.Array], jax.Array] = 0.999,
@@ -119,6 +124,7 @@ def make_descent_gan(
       generator_tx: as of `make_gan`, like all that follow.
       discriminator_tx: as of `make_gan`.
       discriminator_steps: as of `make_gan`.
+      generator_steps: as of `make_gan`.
       microbatches: as of `make_gan`.
       simultaneous: as of `make_gan`.
       ema_decay: as of `make_gan`.
@@ -131,21 +137,33 @@ def make_descent_gan(
     """
     if discriminator_steps < 1 or (simultaneous and discriminator_steps != 1):
         raise ValueError(f"discriminator_steps={discriminator_steps}: expected 1 where simultaneous, else at least 1")
+    if generator_steps < 1 or (simultaneous and generator_steps != 1):
+        raise ValueError(f"generator_steps={generator_steps}: expected 1 where simultaneous, else at least 1")
     if microbatches < 1:
         raise ValueError(f"microbatches={microbatches}: expected at least 1")
 
+    def open_hand(state, hand):
+        return open_turns(game, state, hand) if microbatches == 1 else open_cut_turns(game, hand, microbatches)
+
     def discriminator_turn(state, k_latent, k_play, batch):
-        """The discriminator's update on a piece of the batch, its metrics, and the generator's turn to come."""
+        """The discriminator's update on a piece of the batch, its metrics, and the generator's turns to come."""
         k_generator, k_before, k_after = jax.random.split(k_play, 3)
         hand = Hand(k_generator, batch, game.draw(k_latent, batch))
-        turns = open_turns(game, state, hand) if microbatches == 1 else open_cut_turns(game, hand, microbatches)
+        turns = open_hand(state, hand)
         both = game.over_devices(turns(k_before, state, "discriminator", *(["generator"] if simultaneous else [])))
         state, metrics = take(state, "discriminator", discriminator_tx, both["discriminator"])
 
-        def generator_turn():
-            return (both if simultaneous else game.over_devices(turns(k_after, state, "generator")))["generator"]
+        def generator_turns(state):
+            if simultaneous:
+                return take(state, "generator", generator_tx, both["generator"])
+            keys = (k_after,) if generator_steps == 1 else jax.random.split(k_after, generator_steps)
+            for i, key in enumerate(keys):
+                now = turns if i == 0 else open_hand(state, hand)
+                turn = game.over_devices(now(key, state, "generator"))["generator"]
+                state, metrics = take(state, "generator", generator_tx, turn)
+            return state, metrics
 
-        return state, metrics, generator_turn
+        return state, metrics, generator_turns
 
     def take(state, name, tx, turn):
         """The state after a player's move, and the metrics of its turn."""
@@ -161,8 +179,8 @@ def make_descent_gan(
         if discriminator_steps > 1:
             ahead = jax.tree.map(lambda v: v[:-1], pieces)
             state, _ = jax.lax.scan(lambda state, piece: (discriminator_turn(state, *piece)[0], None), state, ahead)
-        state, metrics, generator_turn = discriminator_turn(state, *jax.tree.map(lambda v: v[-1], pieces))
-        state, more = take(state, "generator", generator_tx, generator_turn())
+        state, metrics, generator_turns = discriminator_turn(state, *jax.tree.map(lambda v: v[-1], pieces))
+        state, more = generator_turns(state)
         return game.finish(state, ema_decay), metrics | more
 
     def init(key, batch):

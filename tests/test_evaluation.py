@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxgan import evaluation
+from jaxgan import coverage, evaluation
 from jaxgan.data.labels import Labels
 from jaxgan.errors import InputError
 from jaxgan.evaluation import METRICS, Wanted
@@ -181,7 +181,7 @@ def test_images_that_a_metric_cannot_take_are_refused_before_anything_is_drawn()
 
 def test_points_are_measured_by_their_modes():
     centers = np.array([[0.0, 0.0], [1.0, 1.0]])
-    of_points = evaluation.of_mixture(centers, 0.1)
+    of_points = coverage.of_mixture(centers, 0.1)
     figures = of_points(Wanted())(lambda count: np.zeros((count, 2)))
     assert figures["samples"] == 2500 and figures["modes"] == 1 and figures["high_quality"] == 1.0
     assert of_points(Wanted(samples=7))(lambda count: np.zeros((count, 2)))["samples"] == 7

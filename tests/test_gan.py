@@ -66,6 +66,8 @@ def scalar_gan(**options) -> GAN:
         ({}, 0.7, 0.5 + 0.1 * 0.7 * 2),
         ({"simultaneous": True}, 0.7, 0.5 + 0.1 * 0.5 * 2),
         ({"discriminator_steps": 3}, 1.1, 0.5 + 0.1 * 1.1 * 2),
+        # a penalty of (g z)^2 / 2 adds 4 g, of the generator as it is then: 0.5 + 0.1 (1.4 - 2), + 0.1 (1.4 - 1.76)
+        ({"generator_steps": 2, "generator_penalty": lambda *of: of[-2] ** 2 / 2}, 0.7, 0.404),
         # a penalty of d^2 (the squared gradient of d x) adds 2 d = 1 to the gradient of the first update
         (
             {
@@ -498,10 +500,11 @@ def test_latents_have_their_distributions_moments(key, latent, mean, variance, l
     np.testing.assert_allclose(z.var(), variance, rtol=0.03)
 
 
-@pytest.mark.parametrize("options", [{"discriminator_steps": 0}, {"discriminator_steps": 2, "simultaneous": True}])
-def test_impossible_games_are_refused(options):
-    with pytest.raises(ValueError, match="discriminator_steps"):
-        build(**options)
+@pytest.mark.parametrize("name", ["discriminator_steps", "generator_steps"])
+@pytest.mark.parametrize(("steps", "options"), [(0, {}), (2, {"simultaneous": True})])
+def test_impossible_games_are_refused(name, steps, options):
+    with pytest.raises(ValueError, match=name):
+        build(**{name: steps}, **options)
 
 
 def test_a_batch_that_does_not_split_is_refused(key, batch):

@@ -51,7 +51,7 @@ def images(axis_name=None, **options):
 GAMES = {
     "points": (points, {}, (2,)),
     "points, simultaneous": (points, {"simultaneous": True}, (2,)),
-    "points, two critic steps": (points, {"discriminator_steps": 2}, (2,)),
+    "points, two steps of each": (points, {"discriminator_steps": 2, "generator_steps": 2}, (2,)),
     "images": (images, {}, (8, 8, 1)),
     "images, two critic steps": (images, {"discriminator_steps": 2}, (8, 8, 1)),
 }

@@ -50,7 +50,11 @@ plain_images = functools.partial(
 GAMES = {
     "points": (points, {"discriminator_penalty": gradients}, (2,)),
     "points, paired": (points, {"loss": losses.relativistic, "simultaneous": True}, (2,)),
-    "points, critic steps, memory": (points, {"discriminator_penalty": LeCam, "discriminator_steps": 2}, (2,)),
+    "points, steps of each, memory": (
+        points,
+        {"discriminator_penalty": LeCam, "discriminator_steps": 2, "generator_steps": 2},
+        (2,),
+    ),
     "images": (plain_images, {"discriminator_penalty": gradients, "rate": 0.01}, (8, 8, 1)),
 }
 
