@@ -15,34 +15,60 @@ from jaxgan import experiment as experiments
 
 TABLES = pathlib.Path(__file__).parent.parent / "experiments" / "tables"
 MIXTURES = experiments.load(str(TABLES / "mixtures.py"))
-METHODS = inspect.signature(MIXTURES).parameters["method"].annotation.__args__
+STACKED = experiments.load(str(TABLES / "stacked_mnist.py"))
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_method_takes_a_step_on_the_data_of_the_protocol(method):
-    game = MIXTURES(method=method, data="ring")
-    data = game.data()
-    batch = data.batch_at(0, 0)
-    assert np.abs(np.hypot(*batch["x"].T) - 1).max() < 0.06
+def methods(function):
+    return inspect.signature(function).parameters["method"].annotation.__args__
+
+
+def play(game, batch):
+    """What comes of one step: its metrics, and samples."""
 
     @jax.jit
-    def play(k_init, k_step, k_sample):
+    def run(k_init, k_step, k_sample):
         state, metrics = game.gan.step(k_step, game.gan.init(k_init, batch), batch)
-        return state.step, metrics, game.gan.sample(k_sample, state, batch)
+        return metrics, game.gan.sample(k_sample, state, batch)
 
     with jax.debug_key_reuse(True):
-        step, metrics, samples = play(*jax.random.split(jax.random.key(0), 3))
-    assert step == 1 and samples.shape == batch["x"].shape
+        metrics, samples = run(*jax.random.split(jax.random.key(0), 3))
+    assert samples.shape == batch["x"].shape and np.isfinite(samples).all()
     assert all(np.isfinite(value) for value in metrics.values())
+
+
+@pytest.mark.parametrize("method", methods(MIXTURES))
+def test_a_method_takes_a_step_on_the_data_of_the_protocol(method):
+    game = MIXTURES(method=method, data="ring")
+    batch = game.data().batch_at(0, 0)
+    assert np.abs(np.hypot(*batch["x"].T) - 1).max() < 0.06
+    play(game, batch)
+
+
+@pytest.mark.parametrize("method", methods(STACKED))
+def test_a_method_takes_a_step_on_stacked_images(method):
+    play(STACKED(method=method, width=4), {"x": jax.random.uniform(jax.random.key(1), (8, 28, 28, 3), minval=-1.0)})
+
+
+def count(player):
+    return sum(leaf.size for leaf in jax.tree.leaves(player.params))
 
 
 def test_the_networks_are_as_large_as_those_of_pacgans_code():
     """400 (2 + 3 x 400) weights, scales and shifts of four normalisations, 400 x 2 + 2 out; maxout of 5 pieces."""
     game = MIXTURES(method="plain")
     state = jax.eval_shape(game.gan.init, jax.random.key(0), game.data().batch_at(0, 0))
-    count = lambda player: sum(leaf.size for leaf in jax.tree.leaves(player.params))  # noqa: E731
     assert count(state.generator) == 400 * (2 + 3 * 400) + 4 * 2 * 400 + 400 * 2 + 2
     assert count(state.discriminator) == 1000 * (2 + 1) + 2 * 1000 * (200 + 1) + 200 + 1
+
+
+def test_the_networks_of_stacked_images_are_as_large_as_those_of_pacgans_code():
+    """Weights and biases of 5x5 kernels from 3 to 64 to 512 maps and back, scales and shifts, 100 and 2,048 numbers."""
+    game = STACKED(method="plain")
+    state = jax.eval_shape(game.gan.init, jax.random.key(0), {"x": np.zeros((64, 28, 28, 3), np.float32)})
+    maps = [3, 64, 128, 256, 512]
+    kernels = sum(25 * a * b for a, b in zip(maps, maps[1:], strict=False))
+    assert count(state.discriminator) == kernels + sum(maps[1:]) + 2 * sum(maps[2:]) + 4 * 512 + 1
+    assert count(state.generator) == 100 * 2048 + 2048 + 2 * 512 + kernels + sum(maps[:-1]) + 2 * sum(maps[1:-1])
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
+from jaxgan.largest import largest
 from jaxgan.layers.dense import Dense
 
 
@@ -29,4 +30,4 @@ class Maxout(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         pieces = Dense(self.features * self.pieces, kernel_init=self.kernel_init)(x)
-        return pieces.reshape(*x.shape[:-1], self.features, self.pieces).max(axis=-1)
+        return largest(pieces.reshape(*x.shape[:-1], self.features, self.pieces))

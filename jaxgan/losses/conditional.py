@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxgan.largest import largest
 from jaxgan.losses.loss import check_same_shape
 
 
@@ -61,7 +62,7 @@ def multi_hinge_loss(class_logits: jax.Array, labels: jax.Array) -> jax.Array:
     """
     wanted = _of_label(class_logits, labels)
     is_label = jax.nn.one_hot(labels, class_logits.shape[-1], dtype=bool)
-    return jax.nn.relu(1.0 + jnp.max(class_logits, axis=-1, where=~is_label, initial=-jnp.inf) - wanted)
+    return jax.nn.relu(1.0 + largest(jnp.where(is_label, -jnp.inf, class_logits)) - wanted)
 
 
 def projection_logits(logits: jax.Array, features: jax.Array, embeddings: jax.Array) -> jax.Array:
