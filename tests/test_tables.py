@@ -91,3 +91,20 @@ def test_a_table_is_made_and_goes_on_with_what_is_missing(tmp_path):
         assert shown.n_frames > 10
     with Image.open(tmp_path / "samples.png") as sheet:
         assert sheet.size[0] > 320
+
+
+@pytest.mark.slow
+def test_the_table_of_stacked_images_tells_modes_beside_those_of_the_data(tmp_path, data_sets):
+    extractor, prepared = tmp_path / "cnn.npz", ["--data-dir", tmp_path / "prepared"]
+    command = [sys.executable, "-c", "from jaxgan.cli import main; main()", "extractor", "mnist", "--out", extractor]
+    subprocess.run([*map(str, [*command, *prepared, "--manual-dir", data_sets / "mnist"])], check=True)
+    command = [sys.executable, TABLES / "make_stacked.py", "--workdir", tmp_path, "--extractor", extractor, *prepared]
+    command += ["--seeds", "2", "--steps", "4", "--methods", "penalised", "--width", "8"]
+    subprocess.run([*map(str, command)], check=True, timeout=1200)
+    row = json.loads((tmp_path / "table.json").read_text())["penalised"]
+    for member in row["members"]:
+        figures = member["figures"]
+        assert figures["samples"] == 26_000 and figures["modes_floor"] == 1000 and figures["modes"] < 900
+        assert 0.01 < figures["reverse_kl_floor"] < 0.04 < figures["reverse_kl"]
+    assert "As many stacked images of the data: 1000 modes" in (tmp_path / "table.md").read_text()
+    assert (tmp_path / "penalised.png").exists()

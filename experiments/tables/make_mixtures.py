@@ -138,6 +138,7 @@ def tell(arguments: Arguments) -> None:
                 data,
                 method,
                 f"{row['steps']:,}",
+                f"{row['hours']:.2g}",
                 f"{row['settings'][0]['finished']} of {row['seeds']}",
                 *(tabulate.spread(means.get(figure)) for figure in ("modes", "high_quality", "reverse_kl")),
                 PUBLISHED.get((data, method), "-"),
@@ -145,7 +146,7 @@ def tell(arguments: Arguments) -> None:
                 f"{sum(member.get('stayed', False) for member in members)} of {len(real)}",
             ]
         )
-    heading = ["data", "method", "steps", "finished", "modes", "high quality", "reverse KL", "published"]
+    heading = ["data", "method", "steps", "hours", "finished", "modes", "high quality", "reverse KL", "published"]
     table = tabulate.markdown([*heading, "largest real part", "stayed"], lines)
     (arguments.workdir / "table.md").write_text(f"{FLOOR}\n\n{table}")
     (arguments.workdir / "table.json").write_text(json.dumps(rows, indent=2) + "\n")

@@ -3,9 +3,9 @@
 import io
 import json
 import pathlib
-import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,10 +36,20 @@ def swept(out: pathlib.Path, experiment: pathlib.Path, workdir: pathlib.Path, *o
       experiment: the experiment's file.
       workdir: of the sweep.
       options: of the sweep, all others.
+
+    Returns:
+      The results, and "hours" that all calls for this directory have taken.
     """
     if not out.exists():
-        run("sweep", experiment, "--workdir", workdir, *options)
-        shutil.copy(workdir / "results.json", out)
+        began, spent = time.monotonic(), workdir.with_name(f"{workdir.name}.hours")
+        before = float(spent.read_text()) if spent.exists() else 0.0
+        try:
+            run("sweep", experiment, "--workdir", workdir, *options)
+        finally:
+            hours = before + (time.monotonic() - began) / 3600
+            spent.write_text(f"{hours}\n")
+        results = json.loads((workdir / "results.json").read_text())
+        out.write_text(json.dumps(results | {"hours": hours}, indent=2) + "\n")
     return json.loads(out.read_text())
 
 
