@@ -19,6 +19,7 @@ class Generator(nn.Module):
       output: applied to the samples, e.g. `jax.numpy.tanh` for images in [-1, 1]; None leaves them as they are.
       norm: whether each hidden layer is normalised over the batch, and then has no bias of its own.
       momentum: share of the running statistics that a batch leaves as they are.
+      frequencies: of `layers.fourier_features`, which the first layer is shown instead of the latents alone.
       kernel_init: initialiser of all kernels.
       axis_name: mapped axis over which batch statistics are taken together (`pmap`).
     """
@@ -29,11 +30,13 @@ class Generator(nn.Module):
     output: Callable | None = None
     norm: bool = False
     momentum: float = 0.9
+    frequencies: tuple[float, ...] = ()
     kernel_init: Callable = nn.initializers.lecun_normal()
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, z: jax.Array, train: bool = False) -> jax.Array:
+        z = fourier_features(z, self.frequencies)
         for width in self.widths:
             z = Dense(width, use_bias=not self.norm, kernel_init=self.kernel_init)(z)
             if self.norm:
