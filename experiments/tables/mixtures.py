@@ -22,7 +22,7 @@ DATA = {"ring": (mixtures.ring_centers(), 0.01), "grid": (mixtures.grid_centers(
 """Centres and standard deviation."""
 BATCH = 100
 """Packs in a step of PacGAN's, and points in a pack's place."""
-SHARP_BATCH = 512
+SHARP_BATCH = 256
 """Points in a step of `sharp`."""
 UNROLLED = 5
 """Updates of the discriminator that an unrolled generator looks ahead."""
@@ -66,10 +66,10 @@ def experiment(
     `minibatch`: minibatch discrimination before its last layer. `unrolled`: a generator that looks 5 updates ahead.
     `penalised`: the relativistic loss with R1 and R2 (1.0).
 
-    `sharp`: those too, but networks of 192-192-192-192 without normalisation, batches of 512, both networks shown waves
+    `sharp`: those too, but networks of 192-192-192-192 without normalisation, batches of 256, both networks shown waves
     of what they take, which narrow modes and steep ways between them ask for, and samples of the generator's average.
-    Until a quarter of the steps the penalties weigh 0.1, which evens the modes out; then, until half of them, the
-    weight falls to 3e-4, while the learning rate falls from 0.3 of the steps to the end.
+    For half of the steps the penalties weigh 0.1, which evens the modes out; then their weight falls to 3e-4 within a
+    quarter of the steps, and the learning rate until the end, which takes away most of what is between the modes.
 
     Args:
       data: ring or grid.
@@ -122,8 +122,9 @@ def sharp(unit: float, annealed: int, axis_name: str | None) -> GAN:
         (2,), frequencies=(1.0, 2.0, 4.0, 8.0, 16.0), output=lambda points: unit * points, **shape
     )
     discriminator = mlp.Discriminator(frequencies=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0), **shape)
-    log_weight = cosine(jnp.log(0.1), jnp.log(3e-4), max(1, annealed // 4), burn_in=annealed // 4)
-    rate = cosine(5e-4, 1e-5, max(1, annealed * 7 // 10), burn_in=annealed * 3 // 10)
+    half, quarter = max(1, annealed // 2), max(1, annealed // 4)
+    log_weight = cosine(jnp.log(0.1), jnp.log(3e-4), quarter, burn_in=half)
+    rate = cosine(5e-4, 1e-5, half, burn_in=half)
     return make_gan(
         flax_network(generator),
         in_units(flax_network(discriminator), unit),
@@ -132,7 +133,7 @@ def sharp(unit: float, annealed: int, axis_name: str | None) -> GAN:
         discriminator_tx=optax.adam(rate, b1=0.0, b2=0.99),
         latent=normal_latents(2),
         discriminator_penalty=gradients(lambda step: unit**2 * jnp.exp(log_weight(step))),
-        ema_decay=half_life_decay(500_000.0, SHARP_BATCH),
+        ema_decay=half_life_decay(250_000.0, SHARP_BATCH),
         axis_name=axis_name,
     )
 
