@@ -53,12 +53,6 @@ def experiment(
     `FD-cnn-fashion_mnist` 46.7, training images 0.6, noise 567.2; coverage 0.498, of training images 0.968.
     """
     steps = max(1, annealed // batch_size)
-    weight = cosine(gamma / 2, gamma / 20, steps)
-
-    def penalty(key, step, critic, real, fake):
-        on_real = penalties.gradient_squared_norm(critic, real)
-        on_fake = penalties.gradient_squared_norm(critic, fake)
-        return weight(step) * (on_real + on_fake)
 
     widths = (width, width // 2, width // 4)
     tx = optax.inject_hyperparams(optax.adam)(
@@ -71,7 +65,7 @@ def experiment(
         generator_tx=tx,
         discriminator_tx=tx,
         latent=normal_latents(64),
-        discriminator_penalty=penalty,
+        discriminator_penalty=penalties.r1_r2(cosine(gamma, gamma / 10, steps)),
         ema_decay=half_life_decay(cosine(0.0, half_life, steps), batch_size),
         axis_name=axis_name,
     )

@@ -54,11 +54,6 @@ def experiment(
     """
     one_for_all = normal_latents(1, latents)
 
-    def penalty(key, step, critic, real, fake):
-        on_real = penalties.gradient_squared_norm(critic, real)
-        on_fake = penalties.gradient_squared_norm(critic, fake)
-        return gamma / 2 * (on_real + on_fake)
-
     generator = recurrent.Generator((SIZE, 1), (generator_width,), jnp.tanh)
     gan = make_gan(
         in_precision(flax_network(generator), precision),
@@ -67,7 +62,7 @@ def experiment(
         generator_tx=optax.adam(learning_rate, b1=0.0, b2=0.99),
         discriminator_tx=optax.adam(learning_rate, b1=0.0, b2=0.99),
         latent=lambda key, batch: jnp.repeat(one_for_all(key, batch), SIZE, axis=1),
-        discriminator_penalty=penalty,
+        discriminator_penalty=penalties.r1_r2(gamma),
         axis_name=axis_name,
     )
     return image_experiment(

@@ -33,11 +33,6 @@ def experiment(
     0.0003 +- 0.0002 (a perfect sampler about 0.0014).
     """
 
-    def penalty(key, step, critic, real, fake):
-        on_real = penalties.gradient_squared_norm(critic, real)
-        on_fake = penalties.gradient_squared_norm(critic, fake)
-        return 0.5 * gamma * (on_real + on_fake)
-
     gan = make_gan(
         flax_network(mlp.Generator((2,), widths=(width, width))),
         flax_network(mlp.Discriminator(widths=(width, width))),
@@ -45,7 +40,7 @@ def experiment(
         generator_tx=optax.adam(learning_rate, b1=0.0, b2=0.99),
         discriminator_tx=optax.adam(learning_rate, b1=0.0, b2=0.99),
         latent=normal_latents(2),
-        discriminator_penalty=penalty,
+        discriminator_penalty=penalties.r1_r2(gamma),
         axis_name=axis_name,
     )
     return mixture_experiment(gan, mixtures.ring_centers(), 0.01, batch_size=batch_size)

@@ -45,15 +45,10 @@ def modules(case: Case, dropout: float) -> tuple:
 def penalty(case: Case, interpolate: Callable) -> Callable | None:
     """The discriminator's penalty; `interpolate` as `penalties.interpolate`."""
 
-    def r1_r2(key, step, critic, real, fake):
-        on_real = penalties.gradient_squared_norm(critic, real)
-        on_fake = penalties.gradient_squared_norm(critic, fake)
-        return 0.5 * case.weight * (on_real + on_fake)
-
     def gradient(key, step, critic, real, fake):
         return case.weight * penalties.gradient_penalty(critic, interpolate(key, real, fake))
 
-    return {"r1_r2": r1_r2, "gradient": gradient, "": None}[case.penalty]
+    return {"r1_r2": penalties.r1_r2(case.weight), "gradient": gradient, "": None}[case.penalty]
 
 
 def make(

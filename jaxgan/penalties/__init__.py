@@ -11,8 +11,9 @@ A generator is a function from latents to samples, likewise. Norms are taken ove
 leaves, and accumulated in float32 or wider. Weights are the caller's.
 
     who pays        for what
-    discriminator   gradient_squared_norm (R1, R2); gradient_penalty at interpolate (WGAN-GP) or at perturb (DRAGAN);
-                    lecam; consistency (CR), balanced_consistency (bCR), latent_consistency (zCR)
+    discriminator   gradient_squared_norm (R1, R2; r1_r2 is both, as a GAN takes them); gradient_penalty at
+                    interpolate (WGAN-GP) or at perturb (DRAGAN); lecam; consistency (CR), balanced_consistency (bCR),
+                    latent_consistency (zCR)
     generator       latent_diversity (zCR), path_length_penalty, mode_seeking
     either          orthogonality
 
@@ -45,7 +46,7 @@ from jaxgan.penalties.consistency import (
     latent_diversity,
     perturb_latents,
 )
-from jaxgan.penalties.gradients import gradient_penalty, gradient_squared_norm, interpolate, perturb
+from jaxgan.penalties.gradients import gradient_penalty, gradient_squared_norm, interpolate, perturb, r1_r2
 from jaxgan.penalties.lazy import lazy
 from jaxgan.penalties.lecam import Anchors, lecam, move_anchors
 from jaxgan.penalties.mode_seeking import mode_seeking
@@ -71,4 +72,5 @@ __all__ = [
     "path_lengths",
     "perturb",
     "perturb_latents",
+    "r1_r2",
 ]

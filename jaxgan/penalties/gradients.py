@@ -47,6 +47,35 @@ def gradient_squared_norm(critic: Critic, points: PyTree) -> jax.Array:
     return squared_norms(jax.grad(total)(points))
 
 
+def r1_r2(gamma: float | Callable[[jax.Array], jax.Array]) -> Callable:
+    """The discriminator's penalty for gradients on data and on fakes: R1 and R2, halved, of one weight.
+
+    `gamma / 2 (|grad D(x)|^2 + |grad D(G(z))|^2)`, as `discriminator_penalty` of a GAN.
+
+    >>> penalty = r1_r2(0.5)
+    >>> points = jnp.ones((2, 2))
+    >>> penalty(jax.random.key(0), 0, lambda x: x @ jnp.array([3.0, 4.0]), points, points)
+    Array([12.5, 12.5], dtype=float32)
+
+    Args:
+      gamma: weight of both, before it is halved; or a function of the step.
+
+    Returns:
+      `(key, step, critic, real, fake) -> penalties [batch]`.
+
+    References:
+      Mescheder et al., Which Training Methods for GANs do actually Converge?, https://arxiv.org/abs/1801.04406, 2018,
+      Eqs. 9 and 10. Huang et al., The GAN is dead; long live the GAN! A Modern Baseline GAN,
+      https://arxiv.org/abs/2501.05441, 2024, takes both.
+    """
+
+    def penalty(key, step, critic, real, fake):
+        weight = gamma(step) if callable(gamma) else gamma
+        return weight / 2 * (gradient_squared_norm(critic, real) + gradient_squared_norm(critic, fake))
+
+    return penalty
+
+
 def gradient_penalty(critic: Critic, points: PyTree, *, target: float = 1.0, one_sided: bool = False) -> jax.Array:
     """Squared distance of the critic's gradient norm from a target at each point.
 
