@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxgan.data import stacked
+from jaxgan.data import split, stacked
 from jaxgan.errors import InputError
 from jaxgan.evaluation import Wanted
+from jaxgan.features import Extractor
 from jaxgan.metrics import mixture, modes
 
 POINTS = 2_500
@@ -41,6 +42,20 @@ def of_mixture(centers: np.ndarray, std: float) -> Callable:
     return evaluate
 
 
+def stacked_modes(extractor: Extractor, x: np.ndarray) -> np.ndarray:
+    """The modes of stacked images, each channel classified by itself.
+
+    Args:
+      extractor: a classifier of single images, of ten classes.
+      x: `[N, H, W, 3]` in [-1, 1].
+
+    Returns:
+      Modes `[N]`, from 0 to 999, as of `metrics.modes.stacked_label`.
+    """
+    digits = [np.argmax(extractor.features(x[..., i : i + 1])[1], axis=-1) for i in range(3)]
+    return modes.stacked_label(np.stack(digits, axis=-1))
+
+
 def of_stacked(images: Callable[[], np.ndarray]) -> Callable:
     """The `evaluate` of an experiment with stacked images: its modes, as a classifier of single ones tells them.
 
@@ -65,21 +80,18 @@ def of_stacked(images: Callable[[], np.ndarray]) -> Callable:
         extractor, count = wanted.extractor, wanted.samples or STACKED
 
         def measure(x, end=""):
-            logits = [extractor.features(x[..., i : i + 1])[1] for i in range(3)]
-            digits = np.stack([np.argmax(of_channel, axis=-1) for of_channel in logits], axis=-1)
-            coverage = modes.mode_coverage(modes.stacked_label(digits), 1000)
+            coverage = modes.mode_coverage(stacked_modes(extractor, x), 1000)
             return {f"{name}{end}": value for name, value in coverage.items()}
 
         @functools.cache
         def baselines():
             grey = images()
-            x = stacked.stack(grey, stacked.triples(len(grey), count, seed=1)) / np.float32(127.5) - 1
+            x = split.some(stacked.stack(grey, stacked.triples(len(grey), count, seed=1)), count)
             noise = np.random.default_rng(0).uniform(-1, 1, x.shape).astype(np.float32)
             return measure(x, "_floor") | measure(noise, "_ceiling")
 
         def of_samples(draw):
-            about = {"samples": count, "extractor": {"name": extractor.name} | extractor.about}
-            return about | measure(draw(count)) | baselines()
+            return {"samples": count, "extractor": extractor.told} | measure(draw(count)) | baselines()
 
         return of_samples
 

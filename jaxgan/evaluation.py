@@ -172,7 +172,7 @@ def of_images(sets: Callable[[], tuple[Any, Any]], labels: Callable[[], tuple[An
         train, held_out = (split.some(images, count) for images in sets())
         about = {"samples": count}
         if extractor is not None:
-            about["extractor"] = {"name": extractor.name} | extractor.about
+            about["extractor"] = extractor.told
 
         def see(images, of=None):
             seen = Seen(images, *((None, None) if extractor is None else extractor.features(images)))

@@ -229,20 +229,12 @@ def train(
         bar = tqdm(total=steps, initial=first, unit="step", dynamic_ncols=True, disable=None)  # where somebody watches
         with bar, contextlib.closing(parts):
             for done in parts:
-                for i, (step, name) in _first_divergences(done.rows, done.step).items():
-                    setting, seed = members[i]
-                    _say(f"{setting} with seed {seed} diverged: {name} of step {step} is not finite")
-                    diverged[i] = step, name
+                found = _first_divergences(done.rows, done.step)
+                diverged |= found
                 tail = {
-                    name: np.concatenate([tail[name], rows[:, : len(members)]])[-TAIL:]
-                    for name, rows in done.rows.items()
+                    name: np.concatenate([tail[name], v[:, : len(members)]])[-TAIL:] for name, v in done.rows.items()
                 }
-                count = len(done.rows["generator/loss"])
-                bar.update(count)
-                if bar.disable and done.step * 10 // steps > (done.step - count) * 10 // steps:  # ten lines in a log
-                    _say(
-                        f"step {done.step}/{steps}  {count * (len(members) - len(diverged)) / done.seconds:.0f} steps/s"
-                    )
+                _tell(bar, done, members, found, len(members) - len(diverged))
                 over = done.step == steps or len(diverged) == len(members)
                 if over or wish.received or done.step % every == 0:
                     standing = now(done.step, done.state)
@@ -252,6 +244,19 @@ def train(
                 if wish.received:
                     _say(f"{signals.name(wish.received[0])}: step {done.step} is kept; the same command goes on")
                     raise Stopped(wish.received[0])
+
+
+def _tell(
+    bar: tqdm, done: chunks.Chunk, members: Sequence[Member], found: dict[int, tuple[int, str]], running: int
+) -> None:
+    """Tells of a chunk: who has diverged in it, and how far all are, by the bar or, where nobody watches, ten lines."""
+    for i, (step, name) in found.items():
+        setting, seed = members[i]
+        _say(f"{setting} with seed {seed} diverged: {name} of step {step} is not finite")
+    count = len(done.rows["generator/loss"])
+    bar.update(count)
+    if bar.disable and done.step * 10 // bar.total > (done.step - count) * 10 // bar.total:
+        _say(f"step {done.step}/{bar.total}  {count * running / done.seconds:.0f} steps/s")
 
 
 def _say(text: str) -> None:

@@ -145,7 +145,7 @@ def sweep(
         gan_of = lambda setting: function(**options, **setting).gan  # noqa: E731
         folder = workdir / "checkpoints"
         with checkpoint.open_checkpoints(folder) as checkpoints:
-            before = _newest(folder, population.shapes(gan_of, data, members))
+            before = _newest(folder, lambda: population.shapes(gan_of, data, members))
             if before is not None and before.step > steps:
                 raise InputError(f"{workdir} is at step {before.step}: expected --steps of at least as many")
             now = population.train(
@@ -206,19 +206,17 @@ def _keep(checkpoints: checkpoint.Checkpoints, standing: population.Standing) ->
     checkpoint.save(checkpoints, standing.step, (states, running, tail), note)
 
 
-def _newest(folder: pathlib.Path, shapes: tuple[PyTree, PyTree]) -> population.Standing | None:
+def _newest(folder: pathlib.Path, shapes: Callable[[], tuple[PyTree, PyTree]]) -> population.Standing | None:
     """Where the newest sound checkpoint of all members stands, or None where there is none at all.
+
+    Args:
+      folder: of the checkpoints.
+      shapes: of the states and metrics, asked for only where there is one: it traces the game.
 
     Raises:
       InputError: when none can be used.
     """
-    place = SingleDeviceSharding(jax.devices()[0])
-    states, metrics = shapes
-    members = jax.tree.leaves(metrics)[0].shape[0]
-    running = jax.ShapeDtypeStruct((members,), np.bool_)
-    tail = {name: jax.ShapeDtypeStruct((population.TAIL, members), v.dtype) for name, v in metrics.items()}
-    template = jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=place), (states, running, tail))
-    found = checkpoint.restore_newest(folder, template, set_aside=True)
+    found = checkpoint.restore_newest(folder, _template(*shapes()) if checkpoint.steps(folder) else (), set_aside=True)
     if found is None:
         return None
     try:
@@ -227,6 +225,15 @@ def _newest(folder: pathlib.Path, shapes: tuple[PyTree, PyTree]) -> population.S
         raise InputError(f"checkpoint {found.step} in {folder} is of no sweep: use another --workdir") from error
     states, running, tail = jax.device_get(found.state)
     return population.Standing(found.step, states, running, tail, diverged)
+
+
+def _template(states: PyTree, metrics: PyTree) -> PyTree:
+    """What a checkpoint of all members holds, as shapes on the first device."""
+    place = SingleDeviceSharding(jax.devices()[0])
+    members = jax.tree.leaves(metrics)[0].shape[0]
+    running = jax.ShapeDtypeStruct((members,), np.bool_)
+    tail = {name: jax.ShapeDtypeStruct((population.TAIL, members), v.dtype) for name, v in metrics.items()}
+    return jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=place), (states, running, tail))
 
 
 def _write(workdir: pathlib.Path, config: run.Run, state: PyTree | None) -> None:

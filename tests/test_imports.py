@@ -39,7 +39,7 @@ ARROWS = {
     "cache": set(),
     "data": {"cache", "errors"},
     "evaluation": {"data", "errors", "features", "metrics"},
-    "coverage": {"data", "errors", "evaluation", "metrics"},
+    "coverage": {"data", "errors", "evaluation", "features", "metrics"},
     "experiment": {"coverage", "data", "errors", "evaluation", "gan", "render"},
     "commands": {"evaluation"},
     "options": {"commands", "errors", "experiment"},

@@ -20,6 +20,11 @@ class Extractor(NamedTuple):
     about: dict[str, Any]
     features: Callable
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """Its name and `about`, as a report has them."""
+        return {"name": self.name} | self.about
+
 
 def load(path: str | os.PathLike, *, sha256: str = "") -> Extractor:
     """The extractor whose weights a file holds: a classifier of `jaxgan extractor`, or the original Inception network.
