@@ -12,14 +12,20 @@ import pytest
 from PIL import Image
 
 from jaxgan import experiment as experiments
+from jaxgan import penalties
 
 TABLES = pathlib.Path(__file__).parent.parent / "experiments" / "tables"
 MIXTURES = experiments.load(str(TABLES / "mixtures.py"))
 STACKED = experiments.load(str(TABLES / "stacked_mnist.py"))
+SMALL = experiments.load(str(TABLES / "small_discriminator.py"))
+LOSSES = experiments.load(str(TABLES / "image_losses.py"))
 
 
-def methods(function):
-    return inspect.signature(function).parameters["method"].annotation.__args__
+def methods(function, *quick):
+    """Those that an experiment offers; all but the quick ones wait for `-m slow`."""
+    offered = inspect.signature(function).parameters["method"].annotation.__args__
+    assert set(quick) <= set(offered)
+    return [pytest.param(method, marks=[] if method in quick else pytest.mark.slow) for method in offered]
 
 
 def play(game, batch):
@@ -36,7 +42,7 @@ def play(game, batch):
     assert all(np.isfinite(value) for value in metrics.values())
 
 
-@pytest.mark.parametrize("method", methods(MIXTURES))
+@pytest.mark.parametrize("method", methods(MIXTURES, "plain", "sharp"))
 def test_a_method_takes_a_step_on_the_data_of_the_protocol(method):
     game = MIXTURES(method=method, data="ring")
     batch = game.data().batch_at(0, 0)
@@ -44,9 +50,21 @@ def test_a_method_takes_a_step_on_the_data_of_the_protocol(method):
     play(game, batch)
 
 
-@pytest.mark.parametrize("method", methods(STACKED))
+@pytest.mark.parametrize("method", methods(STACKED, "penalised"))
 def test_a_method_takes_a_step_on_stacked_images(method):
     play(STACKED(method=method, width=4), {"x": jax.random.uniform(jax.random.key(1), (8, 28, 28, 3), minval=-1.0)})
+
+
+@pytest.mark.parametrize("method", methods(SMALL, "penalised"))
+def test_a_method_takes_a_step_against_a_small_discriminator(method):
+    images = jax.random.uniform(jax.random.key(1), (8, 28, 28, 3), minval=-1.0)
+    play(SMALL(method=method, unroll_steps=1), {"x": images})
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+@pytest.mark.parametrize("method", methods(LOSSES, "hinge-spectral", "relativistic"))
+def test_a_loss_takes_a_step_on_images(method, tuned):
+    play(LOSSES(method=method, tuned=tuned, width=4), {"x": jax.random.uniform(jax.random.key(1), (10, 28, 28, 1))})
 
 
 def count(player):
@@ -71,8 +89,52 @@ def test_the_networks_of_stacked_images_are_as_large_as_those_of_pacgans_code():
     assert count(state.generator) == 100 * 2048 + 2048 + 2 * 512 + kernels + sum(maps[:-1]) + 2 * sum(maps[1:-1])
 
 
+def test_a_small_discriminator_is_as_large_as_that_of_pacgans_code():
+    """3x3 kernels from 3 to 2, 4 and 8 maps; from 64 to 32, 16, 8 and 3; scales and shifts; 256 and 1,024 numbers."""
+    game = SMALL(method="plain")
+    state = jax.eval_shape(game.gan.init, jax.random.key(0), {"x": np.zeros((128, 28, 28, 3), np.float32)})
+    assert count(state.discriminator) == 9 * (3 * 2 + 2 * 4 + 4 * 8) + 3 * (2 + 4 + 8) + 4 * 4 * 8 + 1
+    kernels = 9 * (64 * 32 + 32 * 16 + 16 * 8 + 8 * 3)
+    assert count(state.generator) == 256 * 1024 + 1024 + 2 * 64 + kernels + 3 * (32 + 16 + 8) + 3
+
+
+def test_the_networks_of_the_losses_are_as_large_as_those_of_compare_gans_code():
+    """4x4 kernels 1-64-128 and back, 1,024 numbers before 7x7x128 and after; scales and shifts of the normalised."""
+    game = LOSSES(method="non-saturating")
+    state = jax.eval_shape(game.gan.init, jax.random.key(0), {"x": np.zeros((64, 28, 28, 1), np.float32)})
+    kernels, dense, maps = 16 * (64 + 64 * 128), 1024 * 6272, 7 * 7 * 128
+    assert count(state.discriminator) == kernels + 64 + 128 * 3 + dense + 1024 * 3 + 1024 + 1
+    assert count(state.generator) == 64 * 1024 + 1024 * 3 + dense + maps * 3 + kernels + 64 * 3 + 1
+
+
+def test_a_penalty_of_the_losses_is_in_pixels_of_zero_to_one(monkeypatch):
+    """A slope of 3 in each pixel of [-1, 1] is one of 6 in those of [0, 1]: of four pixels 12, 11 from 1."""
+    monkeypatch.syspath_prepend(str(TABLES))
+    import image_losses
+
+    points = jax.random.uniform(jax.random.key(0), (2, 2, 2, 1), minval=-1.0)
+    for where in (penalties.interpolate, image_losses.around):
+        penalty = image_losses.slopes(2.0, where)
+        of_each = penalty(jax.random.key(1), 0, lambda x: 3.0 * x.sum((1, 2, 3)), points, -points)
+        np.testing.assert_allclose(of_each, 2 * 11.0**2, rtol=1e-5)
+
+
+def test_a_row_of_other_settings_is_refused(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(TABLES))
+    import tabulate
+
+    row = tmp_path / "end.json"
+    assert not tabulate.made(row, ["--seeds", 2])
+    row.write_text('{"command": ["--seeds", "2"]}')
+    assert tabulate.made(row, ["--seeds", 2])
+    with pytest.raises(SystemExit, match="made by `--seeds 2`, not `--seeds 3`: give another --workdir"):
+        tabulate.made(row, ["--seeds", 3])
+
+
 @pytest.mark.slow
 def test_a_table_is_made_and_goes_on_with_what_is_missing(tmp_path):
+    pytest.importorskip("matplotlib", reason="the tables' curves are drawn with it")
+
     def make(*methods):
         command = [sys.executable, TABLES / "make_mixtures.py", "--workdir", tmp_path, "--seeds", 2, "--steps", 60]
         subprocess.run([*map(str, command), "--data", "grid", "--methods", *methods], check=True, timeout=600)
@@ -89,8 +151,9 @@ def test_a_table_is_made_and_goes_on_with_what_is_missing(tmp_path):
     assert "17.3 +- .8" in table and "0.989 of high quality" in table and table.count("| grid |") == 2
     with Image.open(tmp_path / "grid-plain.gif") as shown:
         assert shown.n_frames > 10
-    with Image.open(tmp_path / "samples.png") as sheet:
-        assert sheet.size[0] > 320
+    for picture in ("samples.png", "grid.curves.png"):
+        with Image.open(tmp_path / picture) as sheet:
+            assert sheet.size[0] > 320
 
 
 @pytest.mark.slow
@@ -99,7 +162,7 @@ def test_the_table_of_stacked_images_tells_modes_beside_those_of_the_data(tmp_pa
     command = [sys.executable, "-c", "from jaxgan.cli import main; main()", "extractor", "mnist", "--out", extractor]
     subprocess.run([*map(str, [*command, *prepared, "--manual-dir", data_sets / "mnist"])], check=True)
     command = [sys.executable, TABLES / "make_stacked.py", "--workdir", tmp_path, "--extractor", extractor, *prepared]
-    command += ["--seeds", "2", "--steps", "4", "--methods", "penalised", "--width", "8"]
+    command += ["--seeds", "2", "--steps", "4", "--rows", "penalised", "--width", "8"]
     subprocess.run([*map(str, command)], check=True, timeout=1200)
     row = json.loads((tmp_path / "table.json").read_text())["penalised"]
     for member in row["members"]:

@@ -5,7 +5,7 @@
 
 Each row is `jaxgan sweep experiments/tables/mixtures.py --data DATA --method METHOD --steps STEPS --seeds SEEDS`, and
 can be made alone. The directory then holds table.md and table.json, a picture of 2,500 samples of each row's first seed
-(samples.png), and of each row an animation of its first seed in training (DATA-METHOD.gif).
+(samples.png), and of the first 40,000 steps of that seed an animation (DATA-METHOD.gif) and curves (DATA.curves.png).
 
 Local stability is of each run's end: the largest real part of the eigenvalues of the Jacobian of the field that
 simultaneous gradient descent follows, on some 4,096 points. Where it is positive, gradient descent with however small a
@@ -30,6 +30,9 @@ from jaxgan import experiment as experiments
 from jaxgan.metrics.mixture import PERFECT_HIGH_QUALITY
 
 EXPERIMENT = tabulate.HERE / "mixtures.py"
+OFFERED = experiments.options(experiments.load(str(EXPERIMENT)))
+"""Its options."""
+Data, Method = OFFERED["data"].annotation, OFFERED["method"].annotation
 STEPS = {"plain": 400_000, "packed": 400_000, "minibatch": 400_000, "unrolled": 40_000, "penalised": 40_000}
 """Steps of each method, PacGAN's or a tenth of them; those of `sharp` are its option `annealed`."""
 PUBLISHED = {
@@ -59,9 +62,16 @@ class Arguments:
 
     workdir: pathlib.Path
     """Directory of all sweeps, the table and its pictures."""
-    data: tuple[str, ...] = ("ring", "grid")
+    data: tuple[Data, ...] = ("ring", "grid")
     """Which data."""
-    methods: tuple[str, ...] = ("sharp", "plain", "packed", "minibatch", "penalised", "unrolled")
+    methods: tuple[Method, ...] = (
+        "sharp",
+        "plain",
+        "packed",
+        "minibatch",
+        "penalised",
+        "unrolled",
+    )
     """Which methods, in the order in which they are run."""
     seeds: int = 10
     """Seeds of each row."""
@@ -70,10 +80,9 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Makes whatever rows are missing, then the table."""
-    offered = experiments.options(experiments.load(str(EXPERIMENT)))
     rows = [(data, method) for data in arguments.data for method in arguments.methods]
     for data, method in rows:
-        make(arguments, data, method, arguments.steps or STEPS.get(method) or offered["annealed"].default)
+        make(arguments, data, method, arguments.steps or STEPS.get(method) or OFFERED["annealed"].default)
         tell(arguments)
 
 
@@ -83,22 +92,20 @@ def make(arguments: Arguments, data: str, method: str, steps: int) -> None:
     given += ("--annealed", steps) if method == "sharp" else ()
     folder, animated = arguments.workdir / name, arguments.workdir / f"{name}-animated"
     out, seeds = arguments.workdir / f"{name}.json", ("--seeds", arguments.seeds)
-    if out.exists():
-        return
     at_end = tabulate.swept(folder / "end.json", EXPERIMENT, folder, "--steps", steps, *seeds, *given)
-    members = [member for member in at_end["members"] if member["diverged"] is None]
+    if tabulate.made(out, at_end["command"]):
+        return
+    members = tabulate.finished(at_end)
     for member in members:
         member["largest_real_part"] = largest_real_part(folder / member["directory"], steps)
-    if members:
-        first = ("--workdir", folder / members[0]["directory"], "--count", 2500)
-        tabulate.run("sample", EXPERIMENT, *first, "--out", arguments.workdir / f"{name}.png")
+    tabulate.sampled(at_end, EXPERIMENT, folder, 2500, arguments.workdir / f"{name}.png")
     after = tabulate.swept(folder / "after.json", EXPERIMENT, folder, "--steps", steps + steps // 10, *seeds, *given)
     later = {member["seed"]: member.get("figures") for member in after["members"]}
     for member in members:
         member["stayed"] = stayed(member["figures"], later[member["seed"]])
     shown = min(steps, ANIMATED)
-    every = ("--sample-every", max(1, shown // FRAMES), "--log-every", max(1, shown // FRAMES))
-    tabulate.run("train", EXPERIMENT, "--workdir", animated, "--steps", shown, *every, *given)
+    every = [(f"--{what}-every", max(1, shown // FRAMES)) for what in ("sample", "evaluate", "log")]
+    tabulate.run("train", EXPERIMENT, "--workdir", animated, "--steps", shown, *sum(every, ()), *given)
     tabulate.animation(sorted(animated.glob("samples/0*.png")), arguments.workdir / f"{name}.gif")
     out.write_text(json.dumps(at_end, indent=2) + "\n")
 
@@ -128,11 +135,10 @@ def tell(arguments: Arguments) -> None:
     """Writes the table of the rows that there are, and the picture of their samples."""
     names = [path.stem for path in sorted(arguments.workdir.glob("*.json")) if path.stem != "table"]
     rows = {name: json.loads((arguments.workdir / f"{name}.json").read_text()) for name in names}
-    lines = []
-    for name, row in rows.items():
-        data, method = name.split("-")
-        means, members = row["settings"][0]["means"], row["members"]
-        real = [member["largest_real_part"] for member in members if member["diverged"] is None]
+    order, lines = [name.split("-") for name in names], []
+    for (data, method), row in zip(order, rows.values(), strict=True):
+        means, members = row["settings"][0]["means"], tabulate.finished(row)
+        real = [member["largest_real_part"] for member in members]
         lines.append(
             [
                 data,
@@ -152,6 +158,9 @@ def tell(arguments: Arguments) -> None:
     (arguments.workdir / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
     pictures = [arguments.workdir / f"{name}.png" for name in names]
     tabulate.beside([path for path in pictures if path.exists()], arguments.workdir / "samples.png", columns=6)
+    for data in {name.split("-")[0] for name in names}:
+        shown = {method: arguments.workdir / f"{data}-{method}-animated" for of, method in order if of == data}
+        tabulate.curves(shown, ("modes", "high_quality", "reverse_kl"), arguments.workdir / f"{data}.curves.png")
     print(table, file=sys.stderr)
 
 
