@@ -23,7 +23,9 @@ from jaxgan import coverage, features, startup
 from jaxgan import experiment as experiments
 
 STACKED, SMALL = tabulate.HERE / "stacked_mnist.py", tabulate.HERE / "small_discriminator.py"
-ANNEALED = experiments.options(experiments.load(str(STACKED)))["annealed"].default
+OFFERED = {path: experiments.options(experiments.load(str(path))) for path in (STACKED, SMALL)}
+"""The options of each experiment."""
+ANNEALED = OFFERED[STACKED]["annealed"].default
 """Steps that take the learning rate of `penalised` and `unpenalised` down."""
 
 
@@ -94,11 +96,9 @@ def make(arguments: Arguments, name: str, row: Row) -> None:
     """A row: what the sweep came to, and samples of its first seed."""
     steps, folder = arguments.steps or row.steps, arguments.workdir / name
     trained = ("--steps", steps, "--seeds", arguments.seeds, "--extractor", arguments.extractor)
-    given = ("--method", row.method)
-    given += ("--width", arguments.width) if row.experiment == STACKED else ()
-    given += ("--data-dir", arguments.data_dir)
-    given += ("--annealed", steps) if name in ("penalised", "unpenalised") else ()
-    results = tabulate.swept(folder / "end.json", row.experiment, folder, *trained, *given)
+    wanted = {"method": row.method, "width": arguments.width, "annealed": steps, "data_dir": arguments.data_dir}
+    given = [(f"--{key.replace('_', '-')}", wanted[key]) for key in wanted if key in OFFERED[row.experiment]]
+    results = tabulate.swept(folder / "end.json", row.experiment, folder, *trained, *sum(given, ()))
     tabulate.sampled(results, row.experiment, folder, 64, arguments.workdir / f"{name}.png")
     samples, counts = folder / "samples.npy", folder / "counts.npy"
     if not counts.exists():

@@ -40,8 +40,8 @@ def experiment(
     triples of all images, 26,000 samples. Both players see the same latents in its steps, here each its own.
 
     `plain`: the non-saturating loss. `packed`: a discriminator of two images at once. `minibatch`: one that is told the
-    standard deviation over the batch. `unrolled`: a generator that looks ahead, players that move at once. `penalised`:
-    the relativistic loss with R1 and R2 (0.5), a discriminator that normalises nothing.
+    standard deviation over groups of four images. `unrolled`: a generator that looks ahead, players that move at once.
+    `penalised`: the relativistic loss with R1 and R2 (0.5), a discriminator that normalises nothing.
 
     Args:
       dataset: tensorflow-datasets name of a set of ten classes of grey 28x28 images.
