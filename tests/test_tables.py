@@ -19,6 +19,8 @@ MIXTURES = experiments.load(str(TABLES / "mixtures.py"))
 STACKED = experiments.load(str(TABLES / "stacked_mnist.py"))
 SMALL = experiments.load(str(TABLES / "small_discriminator.py"))
 LOSSES = experiments.load(str(TABLES / "image_losses.py"))
+ENDS = {"_floor": 0.5, "_ceiling": 100.0}
+"""Of made-up figures, times the figure."""
 
 
 def methods(function, *quick):
@@ -129,6 +131,26 @@ def test_a_row_of_other_settings_is_refused(tmp_path, monkeypatch):
     assert tabulate.made(row, ["--seeds", 2])
     with pytest.raises(SystemExit, match="made by `--seeds 2`, not `--seeds 3`: give another --workdir"):
         tabulate.made(row, ["--seeds", 3])
+
+
+def test_the_table_of_losses_has_rows_that_finished_and_both_ends(tmp_path, monkeypatch):
+    """Figures go by the classifier's name, which its file need not have."""
+    monkeypatch.syspath_prepend(str(TABLES))
+    import make_image_losses
+
+    figures = {figure.format("cnn-digits"): 2.0 + i for i, figure in enumerate(make_image_losses.FIGURES)}
+    means = {figure: {"mean": value, "standard_error": 0.5} for figure, value in figures.items()}
+    ends = {f"{figure}{end}": value * times for figure, value in figures.items() for end, times in ENDS.items()}
+    lost = {"seed": 0, "diverged": {"step": 3, "metric": "generator/loss"}}
+    kept = {"seed": 1, "diverged": None, "figures": {"extractor": {"name": "cnn-digits"}} | figures | ends}
+    row = {"settings": [{"finished": 1, "means": means}], "seeds": 2, "hours": 1.5, "members": [lost, kept]}
+    (tmp_path / "tuned-dragan").mkdir()
+    (tmp_path / "tuned-dragan" / "end.json").write_text(json.dumps(row))
+    make_image_losses.tell(make_image_losses.Arguments(tmp_path, tmp_path / "mine.npz", dataset="digits"))
+    lines = [line.strip("| ").split(" | ") for line in (tmp_path / "table.md").read_text().splitlines()[4:]]
+    assert lines[0] == ["dragan", "tuned", "1 of 2", "1.5", *(f"{v:.3g} +- 0.5" for v in figures.values()), "-"]
+    for cells, times in zip(lines[1:], ENDS.values(), strict=True):
+        assert cells[4:-1] == [f"{v * times:.3g}" for v in figures.values()]
 
 
 @pytest.mark.slow

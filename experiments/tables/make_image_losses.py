@@ -101,18 +101,18 @@ def tell(arguments: Arguments) -> None:
     order = [f"{setting}-{method}" for method in image_losses.DEFAULT for setting in ("default", "tuned")]
     ends = {name: arguments.workdir / name / "end.json" for name in order}
     rows = {name: json.loads(path.read_text()) for name, path in ends.items() if path.exists()}
-    features = arguments.extractor.stem
-    names = {figure.format(features): heading for figure, heading in FIGURES.items()}
-    published, lines, told = PUBLISHED.get(arguments.dataset, {}), [], {}
+    figures = [member["figures"] for row in rows.values() for member in tabulate.finished(row)]
+    extractor = figures[0]["extractor"]["name"] if figures else ""
+    names = {figure.format(extractor): heading for figure, heading in FIGURES.items()}
+    published, lines = PUBLISHED.get(arguments.dataset, {}), []
     for name, row in rows.items():
         setting, method = name.split("-", 1)
         of_row = row["settings"][0]
         spreads = [tabulate.spread(of_row["means"].get(figure)) for figure in names]
         finished = f"{of_row['finished']} of {row['seeds']}"
         lines.append([method, setting, finished, f"{row['hours']:.2g}", *spreads, published.get(method, "-")])
-        told |= next((member["figures"] for member in tabulate.finished(row)), {})
-    for end, images in (("_floor", "as many training images"), ("_ceiling", "noise")) if told else ():
-        lines.append([images, "-", "-", "-", *(f"{told[figure + end]:.3g}" for figure in names), "-"])
+    for end, images in (("_floor", "as many training images"), ("_ceiling", "noise")) if figures else ():
+        lines.append([images, "-", "-", "-", *(f"{figures[0][figure + end]:.3g}" for figure in names), "-"])
     heading = ["method", "settings", "finished", "hours", *names.values(), "published FID"]
     table = tabulate.markdown(heading, lines)
     about = (
