@@ -122,7 +122,7 @@ def tell(arguments: Arguments) -> None:
     (arguments.workdir / "table.md").write_text(f"{about}\n\n{table}")
     (arguments.workdir / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
     pictures = [arguments.workdir / f"{name}.png" for name in rows]
-    tabulate.beside([path for path in pictures if path.exists()], arguments.workdir / "samples.png", columns=4)
+    tabulate.beside([path for path in pictures if path.exists()], arguments.workdir / "samples.png", columns=3)
     print(table, file=sys.stderr)
 
 
