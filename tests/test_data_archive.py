@@ -1,19 +1,16 @@
 """Images in zip archives: those of the same files in a folder; a stranger's archive is read or refused in one line."""
 
-import contextlib
 import io
 import os
-import pathlib
-import re
 import struct
 import subprocess
 import sys
-import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from bounds import bounded
 from PIL import Image
 
 from jaxgan.data import archive, images, labels, source, split
@@ -21,8 +18,6 @@ from jaxgan.data.source import Source
 from jaxgan.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 7, 9, 3), np.uint8)
-SMALL = 64 << 20
-"""Bytes that reading an archive of few bytes may add to this process, at its peak."""
 
 
 def refused(call, *fragments):
@@ -47,20 +42,6 @@ def zipped(path, members, compression=zipfile.ZIP_STORED):
         for name, content in members:
             file.writestr(name, content)
     return path
-
-
-@contextlib.contextmanager
-def bounded(most_bytes=SMALL, most_seconds=5):
-    """Fails where the block adds more to the peak of this process's memory, or takes longer."""
-    pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before, began = peak(), time.perf_counter()
-    yield
-    assert time.perf_counter() - began < most_seconds
-    assert peak() - before < most_bytes
-
-
-def peak():
-    return int(re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text())[1]) << 10
 
 
 # Reading

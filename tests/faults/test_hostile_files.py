@@ -11,7 +11,6 @@ import re
 import shutil
 import struct
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from bounds import SMALL, bounded, peak
 from PIL import EpsImagePlugin, Image
 
 from jaxgan import comparison, features
@@ -33,9 +33,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 QUICK, MANY = 100, 1500
 """Damaged files for each reader, usually and with `-m slow`."""
-SMALL, PICTURE = 64 << 20, 3 << 30
-"""Bytes that a reader of small files may add to this process, at its peak, and one of pictures: Pillow has a limit of
-179 million pixels, and a file of few bytes may be one of so many."""
+PICTURE = 3 << 30
+"""Bytes that a reader of pictures may add to this process, at its peak: Pillow has a limit of 179 million pixels, and a
+file of few bytes may be one of so many."""
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
 
 
@@ -269,20 +269,6 @@ def damaged(rng, content):
     return bytes(content)
 
 
-@contextlib.contextmanager
-def bounded(most_bytes, most_seconds):
-    """Fails where the block adds more to the peak of this process's memory, or takes longer."""
-    pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before, began = peak(), time.perf_counter()
-    yield
-    assert time.perf_counter() - began < most_seconds
-    assert peak() - before < most_bytes
-
-
-def peak():
-    return int(re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text())[1]) << 10
-
-
 def refused(call, *fragments, length=2000):
     """Calls, expects an InputError, and that its one line, which is no longer, holds every fragment."""
     with pytest.raises(InputError) as caught:
@@ -352,7 +338,7 @@ def test_what_is_no_ordinary_file_is_refused_at_once(read, kind, place):
     (place / "loop").symlink_to("loop")
     (place / "empty").touch()
     names = {"long": "x" * 5000, "NUL": "a\0b"}
-    with bounded(SMALL, 5):
+    with bounded():
         refused(lambda: read(place / names.get(kind, kind)), "expected", length=8000)
 
 
@@ -363,7 +349,7 @@ def test_folders_pass_over_what_is_no_ordinary_file(place):
     (place / "d.png").mkdir()
     (place / "e").symlink_to(place)  # a folder in itself
     (place / "f.png").write_bytes(picture("PNG"))
-    with bounded(SMALL, 5):
+    with bounded():
         assert images.folder(place, 6, 3).shape == (1, 6, 6, 3)
 
 
@@ -453,7 +439,7 @@ def test_a_header_that_lies_is_refused(wrap, size, place):
     content = npy(PIXELS)
     header = content[:128].replace(b"(12, 8, 8, 3), }", f"({size}, 8, 8, 3), }}".encode())
     (place / "file").write_bytes(wrap(header[:127] + b"\n" + content[128:]))
-    with bounded(SMALL, 5):
+    with bounded():
         refused(lambda: images.array_file(place / "file"), place / "file", "expected")
 
 
@@ -461,7 +447,7 @@ def test_a_header_that_lies_is_refused(wrap, size, place):
 def test_an_array_larger_than_memory_is_refused(compression, place, monkeypatch):
     (place / "file").write_bytes(zeros(128 << 20, compression))
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1 << 14, "SC_PAGE_SIZE": 1 << 12}.__getitem__)
-    with bounded(SMALL, 5):
+    with bounded():
         refused(lambda: images.array_file(place / "file"), "134217728 bytes", "67108864 of this machine's memory")
 
 
@@ -469,7 +455,7 @@ def test_an_array_larger_than_memory_is_refused(compression, place, monkeypatch)
 def test_an_array_whose_first_bytes_unpack_to_gigabytes_is_refused(compression, place):
     """Python unpacks 4 KB of such an archive at once, whatever they stand for."""
     (place / "file").write_bytes(zeros(128 << 20, compression))
-    with bounded(SMALL, 5):
+    with bounded():
         refused(lambda: images.array_file(place / "file"), "compressed as NumPy does not")
 
 
@@ -478,14 +464,14 @@ def test_weights_of_the_wrong_size_are_not_read(what, place):
     many = npy(np.zeros(128 << 20, np.uint8) if what != "about" else np.array("x" * (32 << 20)))
     (place / "file").write_bytes(npz(zipfile.ZIP_DEFLATED, **weights() | {what: many}))
     del many
-    with bounded(SMALL, 5):
+    with bounded():
         refused(lambda: features.load(place / "file"), what)
 
 
 def test_a_header_of_gigabytes_is_not_read(place):
     sparse(place / "a.npy", BIG_HEADER)
     (place / "a.npz").write_bytes(npz(zipfile.ZIP_DEFLATED, x=BIG_HEADER + bytes(128 << 20)))
-    with bounded(SMALL, 5):
+    with bounded():
         for name in ("a.npy", "a.npz"):
             refused(lambda name=name: images.array_file(place / name), name, "header")
 
@@ -493,14 +479,14 @@ def test_a_header_of_gigabytes_is_not_read(place):
 def test_what_a_gzipped_file_unpacks_to_is_limited(place, monkeypatch):
     monkeypatch.setattr(idx, "LARGEST", 1 << 20)
     (place / "file").write_bytes(gzip.compress(b"\0\0\x08\1" + struct.pack(">I", 128 << 20) + bytes(128 << 20), 1))
-    with bounded(SMALL, 5):
+    with bounded():
         refused(lambda: idx.read(place / "file"), "at most 1048576 bytes unpacked")
 
 
 def test_only_the_end_of_a_long_benchmark_is_read(place):
     sparse(place / "file", b"", b"\n" + compared())
     sparse(place / "line", b"", compared().splitlines()[1])
-    with bounded(SMALL, 5):
+    with bounded():
         assert is_benchmark(comparison.read(place / "file"))
         refused(lambda: comparison.read(place / "line"), "in its last line")
 
@@ -510,7 +496,7 @@ def test_a_picture_of_too_many_pixels_is_refused(side, place):
     header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     content = picture("PNG")
     (place / "a.png").write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
-    with bounded(SMALL, 5):
+    with bounded():
         refused(lambda: decode(place / "a.png"), "a.png", "expected an image")
 
 
