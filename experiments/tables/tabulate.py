@@ -80,8 +80,15 @@ def finished(results: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def sampled(results: dict[str, Any], experiment: pathlib.Path, workdir: pathlib.Path, count: int, out: pathlib.Path):
-    """Writes samples of the first member of a sweep that finished, if any did and they are not there: a picture, or an
-    array (.npy)."""
+    """Writes samples of a sweep's first member that finished, where there is one, and no such file.
+
+    Args:
+      results: of the sweep.
+      experiment: the experiment's file.
+      workdir: of the sweep.
+      count: how many samples.
+      out: a picture, or an array (.npy).
+    """
     for member in () if out.exists() else finished(results)[:1]:
         run("sample", experiment, "--workdir", workdir / member["directory"], "--count", count, "--out", out)
 
