@@ -15,6 +15,7 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
 import jax
 import pytest
 
+pytest.register_assert_rewrite("checks")  # a check that fails tells its values, as in a test
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Many tests run the same small game: what one of them compiled, the others load. Gone with the process.

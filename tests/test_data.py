@@ -6,27 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from checks import refused
 from PIL import Image
 
 from jaxgan.data import idx, images, labels, mixtures, order, source
 from jaxgan.data.source import Source
-from jaxgan.errors import InputError
 
 
 @pytest.fixture
 def pixels():
     """Twenty images of random bytes, [20, 6, 5, 3]."""
     return np.random.default_rng(0).integers(0, 256, (20, 6, 5, 3), np.uint8)
-
-
-def refused(call, *fragments):
-    """Calls, expects an InputError, and that its one line holds every fragment."""
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for fragment in fragments:
-        assert str(fragment) in message
 
 
 # Mixtures

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from bounds import bounded
+from checks import bounded, refused
 from PIL import Image
 
 from jaxgan.data import archive, images, labels, source, split
@@ -18,16 +18,6 @@ from jaxgan.data.source import Source
 from jaxgan.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 7, 9, 3), np.uint8)
-
-
-def refused(call, *fragments):
-    """Calls, expects an InputError, and that its one line, which is not long, holds every fragment."""
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and len(message) < 2000
-    for fragment in fragments:
-        assert str(fragment) in message, message
 
 
 def picture(number=0, kind="PNG", mode="RGB"):

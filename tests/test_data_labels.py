@@ -4,28 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from checks import refused
 from PIL import Image
 
 from jaxgan.data import Data, images, labels, order, source, split
 from jaxgan.data.labels import Labels
 from jaxgan.data.source import Source
-from jaxgan.errors import InputError
 
 DIGITS, LABELS = images.digits("train"), labels.load("digits", "train")
 UNEVEN = Labels(np.repeat(np.arange(4, dtype=np.int32), [3, 20, 11, 6])[np.random.default_rng(0).permutation(40)], 4)
 """Forty labels, of classes of 3 to 20 examples."""
 NUMBERED = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1)
 """Images whose only pixel says which they are."""
-
-
-def refused(call, *fragments):
-    """Calls, expects an InputError, and that its one line holds every fragment."""
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for fragment in fragments:
-        assert str(fragment) in message, message
 
 
 def lazily(array):

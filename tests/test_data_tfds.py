@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 import requests
 import tensorflow_datasets
+from checks import refused
 
 from jaxgan.data import images, labels, source
 from jaxgan.data import tfds as sets
 from jaxgan.data.source import Source
 from jaxgan.data.split import some, train_and_test
-from jaxgan.errors import InputError
 
 FOLDERS = {"mnist": "mnist", "fashion_mnist": "fashion-mnist"}
 
@@ -103,16 +103,6 @@ def official(folder, split):
 
 def labelled(pixels, labels):
     return sorted(image.tobytes() + bytes([label]) for image, label in zip(pixels, labels, strict=True))
-
-
-def refused(call, *fragments):
-    """Calls, expects an InputError, and that its one line holds every fragment."""
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for fragment in fragments:
-        assert str(fragment) in message
 
 
 @pytest.mark.parametrize("name", ["mnist", pytest.param("fashion_mnist", marks=pytest.mark.slow)])

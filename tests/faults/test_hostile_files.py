@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from bounds import SMALL, bounded, peak
+from checks import SMALL, bounded, peak, refused
 from PIL import EpsImagePlugin, Image
 
 from jaxgan import comparison, features
@@ -267,16 +267,6 @@ def damaged(rng, content):
             case 6 if rng.integers(4) == 0:
                 content[int(rng.choice([0, 8])) :] = rng.bytes(int(rng.integers(300)))
     return bytes(content)
-
-
-def refused(call, *fragments, length=2000):
-    """Calls, expects an InputError, and that its one line, which is no longer, holds every fragment."""
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and len(message) < length
-    for fragment in fragments:
-        assert str(fragment) in message, message
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,13 @@
-"""What a stranger's file may cost: memory and time."""
+"""What the tests of input share: what it may cost, and how it is refused."""
 
 import contextlib
 import pathlib
 import re
 import time
+
+import pytest
+
+from jaxgan.errors import InputError
 
 SMALL = 64 << 20
 """Bytes that reading small files may add to this process, at its peak."""
@@ -22,3 +26,13 @@ def bounded(most_bytes=SMALL, most_seconds=5):
 def peak():
     """Bytes that this process has had at most since its peak last began anew."""
     return int(re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text())[1]) << 10
+
+
+def refused(call, *fragments, length=2000):
+    """Calls, expects an InputError, and that its one line, which is no longer, holds every fragment."""
+    with pytest.raises(InputError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < length
+    for fragment in fragments:
+        assert str(fragment) in message, message
