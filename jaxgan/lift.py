@@ -158,6 +158,8 @@ def chunk(step: Callable) -> Callable:
     past `count` are zero.
     """
 
+    step = jax.jit(step, inline=True)  # traced once, for the metrics' shapes and for the loop
+
     def steps(key, state, batches, count):
         length = jax.tree.leaves(batches)[0].shape[0]
         first = jax.tree.map(lambda v: v[0], batches)

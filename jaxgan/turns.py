@@ -100,6 +100,7 @@ def _mean_over(function: Callable, *items: PyTree) -> PyTree:
 
     Sums are in float32 at least.
     """
+    function = jax.jit(function, inline=True)  # traced once, for the shapes and for the loop
     values = jax.eval_shape(function, *jax.tree.map(lambda v: v[0], items))
     count = jax.tree.leaves(items)[0].shape[0]
 

@@ -193,11 +193,9 @@ def test_five_calls_trace_once(name):
         drive
     ]
     state, _ = call(start)
-    once = len(traces)
-    assert once <= 2, "a chunk looks at the step's metrics once before it compiles the step"
     for _ in range(4):
         state, _ = call(state)
-    assert len(traces) == once
+    assert len(traces) == 1
 
 
 def test_each_device_of_a_pmap_draws_its_own_latents():
