@@ -12,7 +12,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # so its operations and its memory, stays as it is. `XLA_FLAGS=--xla_backend_optimization_level=3` is what users have.
 if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     quick = ["--xla_backend_optimization_level=0"]
-    if importlib.metadata.version("jaxlib").startswith("0.10."):  # later ones end the process on a flag they dropped
+    if importlib.metadata.version("jaxlib").startswith("0.10."):  # 0.11.1 and later end the process on it
         quick.append("--xla_cpu_use_fusion_emitters=false")
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *quick])
 
