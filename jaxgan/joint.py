@@ -111,11 +111,14 @@ def make_unrolled_gan(
     `make_gan(..., simultaneous=True)`. A step costs about `3 unroll_steps` times as much as a plain one, and as many
     times the memory.
 
+    The paper's `L_G` is `-L_D`, the term of the data included: `losses.zero_sum(losses.minimax)`. A generator's loss of
+    its samples alone tells it nothing of the data that they leave to the discriminator.
+
     Args:
       game: the game.
       generator_tx: the generator's optimiser.
       discriminator_tx: the discriminator's optimiser, which is differentiated: Adam's root has an infinite slope at
-        zero, so give it an `eps_root` (1e-8).
+        zero, so give it an `eps_root`; 1e-16 is to squares what its `eps` of 1e-8 is to their roots.
       unroll_steps: updates of the discriminator that the generator looks ahead, `K`.
       ema_decay: as of `make_gan`.
 

@@ -1,5 +1,7 @@
 """Consensus, extra-gradient and unrolled steps against loops in NumPy, the plain step, and every device."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -157,7 +159,12 @@ def run(gan, steps=3):
 
 
 @pytest.mark.parametrize("unroll_steps", [0, 1, 4])
-def test_unrolled_against_finite_differences(unroll_steps):
+@pytest.mark.parametrize(
+    ("loss", "g_loss"),
+    [(losses.non_saturating, g_loss), (losses.zero_sum(losses.minimax), lambda d, g: -d_loss(d, g))],
+    ids=["non-saturating", "zero-sum"],
+)
+def test_unrolled_against_finite_differences(loss, g_loss, unroll_steps):
     """The generator's derivative is the whole one: also through what its samples do to the discriminator."""
     d = g = 0.5
     for _ in range(3):
@@ -169,7 +176,8 @@ def test_unrolled_against_finite_differences(unroll_steps):
 
         g_slope = slope(lambda g, ahead=ahead: g_loss(ahead(g), g), g, width=1e-4)
         d, g = d - RATE * gradients(d, g)[0], g - RATE * g_slope
-    found = run(make_unrolled_gan(SMALL, unroll_steps=unroll_steps, **sgd()))
+    game = dataclasses.replace(SMALL, loss=loss)
+    found = run(make_unrolled_gan(game, unroll_steps=unroll_steps, **sgd()))
     np.testing.assert_allclose(found, (d, g), atol=1e-6)
 
 
@@ -201,7 +209,7 @@ def test_unrolling_through_adam_needs_a_root_without_a_corner():
         losses.non_saturating,
         normal_latents(3),
     )
-    for eps_root, finite in ((1e-8, True), (0.0, False)):
+    for eps_root, finite in ((1e-8, True), (1e-16, True), (0.0, False)):
         tx = {"generator_tx": optax.sgd(RATE), "discriminator_tx": optax.adam(RATE, eps_root=eps_root)}
         gan = make_unrolled_gan(dead, unroll_steps=1, **tx)
         state, _ = jax.jit(gan.step)(KEY, gan.init(KEY, batch_of(shape)), batch_of(shape))

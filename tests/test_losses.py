@@ -300,6 +300,15 @@ def test_symmetry_and_shifts(name):
         assert np.allclose(reflected, values, rtol=1e-5, atol=2e-6) == (name in SYMMETRIC)
 
 
+def test_a_zero_sum_game_has_one_value():
+    """log D(real) + log(1 - D(fake)), by hand: what the discriminator maximises, the generator minimises."""
+    loss = losses.zero_sum(losses.minimax)
+    real, fake = np.array([-2.0, 0.5, 3.0]), np.array([1.5, -0.5, 4.0])
+    value = np.log(1 / (1 + np.exp(-real))) + np.log(1 - 1 / (1 + np.exp(-fake)))
+    np.testing.assert_allclose(loss.generator(jnp.array(fake), jnp.array(real)), value, rtol=1e-5)
+    np.testing.assert_allclose(loss.discriminator(jnp.array(real), jnp.array(fake)), -value, rtol=1e-5)
+
+
 @every_game
 def test_only_relativistic_generators_read_the_real_logits(name):
     """PyTorch-GAN's relativistic generator loss was overwritten by the plain one."""

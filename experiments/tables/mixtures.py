@@ -23,6 +23,8 @@ BATCH = 100
 """Packs in a step of PacGAN's, and points in a pack's place."""
 SHARP_BATCH = 256
 """Points in a step of `sharp`."""
+DEMO_BATCH = 512
+"""Points in a step of `demo`."""
 UNROLLED = 5
 """Updates of the discriminator that an unrolled generator looks ahead."""
 
@@ -40,14 +42,16 @@ def published(axis_name: str | None, *, minibatch: int = 0) -> tuple[Network, Ne
 def experiment(
     *,
     data: Literal["ring", "grid"] = "grid",
-    method: Literal["plain", "packed", "minibatch", "unrolled", "penalised", "sharp"] = "sharp",
+    method: Literal[
+        "plain", "packed", "minibatch", "unrolled", "penalised", "demo", "demo-unrolled", "sharp"
+    ] = "sharp",
     annealed: int = 40_000,
     axis_name: str | None = None,
 ) -> Experiment:
     """One way to learn the ring (radius 1, deviation 0.01) or the grid ({-4, ..., 4}^2, deviation 0.05).
 
     Of PacGAN's code are the networks, Adam (1e-4, beta1 0.8), batches of 100 packs, players that move at once, and
-    samples of the newest generator, for all methods but `sharp`. Data are drawn anew for each step; theirs are of
+    samples of the newest generator, for the first five methods. Data are drawn anew for each step; theirs are of
     100,000 points drawn before. What differs:
 
     `plain`, the paper's GAN: the non-saturating loss. `packed`: PacGAN2, a discriminator of two points at once.
@@ -57,6 +61,10 @@ def experiment(
     `sharp`: those too, of the weight 0.3, but networks of 128-128-128-128 without normalisation, batches of 256, both
     networks shown waves of what they take, which narrow modes and steep ways between them ask for, a learning rate of
     1e-3 that half a cosine takes down from a quarter of the steps on, and samples of the generator's average.
+
+    `demo`: the code that the unrolled GANs' authors show (https://github.com/poolio/unrolled_gan), but without
+    unrolling: the zero-sum game of networks of 128-128 with tanh, 256 latents, batches of 512, Adam (beta1 0.5; 1e-4
+    for the discriminator, 1e-3 for the generator). `demo-unrolled`: with it, 5 updates.
 
     Args:
       data: ring or grid.
@@ -68,10 +76,12 @@ def experiment(
     game = {
         "sharp": lambda: sharp(std / 0.05, annealed, axis_name),
         "unrolled": lambda: unrolled(axis_name),
+        "demo": lambda: demo(0, axis_name),
+        "demo-unrolled": lambda: demo(UNROLLED, axis_name),
     }
     gan = game[method]() if method in game else alike(method, axis_name)
-    batch_size = {"sharp": SHARP_BATCH, "packed": 2 * BATCH}.get(method, BATCH)
-    return mixture_experiment(gan, centers, std, batch_size=batch_size)
+    points = {"sharp": SHARP_BATCH, "demo": DEMO_BATCH, "demo-unrolled": DEMO_BATCH, "packed": 2 * BATCH}
+    return mixture_experiment(gan, centers, std, batch_size=points.get(method, BATCH))
 
 
 def alike(method: str, axis_name: str | None) -> GAN:
@@ -98,6 +108,19 @@ def unrolled(axis_name: str | None) -> GAN:
         generator_tx=optax.adam(1e-4, b1=0.8),
         discriminator_tx=optax.adam(1e-4, b1=0.8, eps_root=1e-8),
         unroll_steps=UNROLLED,
+        ema_decay=0.0,
+    )
+
+
+def demo(unroll_steps: int, axis_name: str | None) -> GAN:
+    """The GAN that the authors of unrolled GANs show."""
+    layers = {"widths": (128, 128), "activation": nn.tanh, "kernel_init": nn.initializers.orthogonal(1.4)}
+    networks = flax_network(mlp.Generator((2,), **layers)), flax_network(mlp.Discriminator(**layers))
+    return make_unrolled_gan(
+        Game(*networks, losses.zero_sum(losses.minimax), normal_latents(256), axis_name=axis_name),
+        generator_tx=optax.adam(1e-3, b1=0.5),
+        discriminator_tx=optax.adam(1e-4, b1=0.5, eps_root=1e-16),
+        unroll_steps=unroll_steps,
         ema_decay=0.0,
     )
 

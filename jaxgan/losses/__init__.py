@@ -100,7 +100,7 @@ from jaxgan.losses.least_squares import (
     least_squares_generator_loss,
     pearson_least_squares,
 )
-from jaxgan.losses.loss import Loss, exchanged
+from jaxgan.losses.loss import Loss, exchanged, zero_sum
 from jaxgan.losses.reconstruction import (
     cycle_consistency_loss,
     feature_matching_loss,
@@ -206,4 +206,5 @@ __all__ = [
     "wasserstein",
     "wasserstein_discriminator_loss",
     "wasserstein_generator_loss",
+    "zero_sum",
 ]

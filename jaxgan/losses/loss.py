@@ -43,6 +43,30 @@ def exchanged(loss: Loss) -> Loss:
     )
 
 
+def zero_sum(loss: Loss) -> Loss:
+    """A game whose generator maximises the whole of what the discriminator minimises.
+
+    `generator(fake_logits, real_logits) = -discriminator(real_logits, fake_logits)`, with the term of the data, which
+    generators' losses leave out elsewhere, since no sample stands in it. It has its part where the generator looks
+    ahead (`joint.make_unrolled_gan`): through what the discriminator learns from samples, they move what it says of
+    data.
+
+    Args:
+      loss: whose discriminator's loss is taken; its generator's is not. Of `minimax` this is the saddle point game.
+
+    Returns:
+      The `Loss`.
+
+    References:
+      Goodfellow et al., Generative Adversarial Nets, https://arxiv.org/abs/1406.2661, 2014, Eq. 1.
+    """
+    return Loss(
+        loss.discriminator,
+        lambda fake_logits, real_logits: -loss.discriminator(real_logits, fake_logits),
+        loss.boundary,
+    )
+
+
 def check_same_shape(**arrays: jax.Array) -> None:
     """Raises a ValueError that names the arrays, unless all have one shape."""
     # [B] against [B, 1] would broadcast to [B, B], and one target shape would hide two batch sizes
