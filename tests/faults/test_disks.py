@@ -219,6 +219,8 @@ def test_a_directory_that_another_sweep_has(tmp_path):
         process.kill()
         process.wait()
     subprocess.run(words(2), check=True, capture_output=True)
-    assert (workdir / "results.json").exists()
-    third = subprocess.run(words(2), capture_output=True, text=True)
-    assert third.returncode == 2 and "holds something already" in told(third.stderr)
+    results = (workdir / "results.json").read_bytes()
+    subprocess.run(words(2), check=True, capture_output=True)  # there is nothing left to do
+    assert (workdir / "results.json").read_bytes() == results
+    fewer = subprocess.run(words(1), capture_output=True, text=True)
+    assert fewer.returncode == 2 and f"{workdir} is at step 2: expected --steps of at least" in told(fewer.stderr)

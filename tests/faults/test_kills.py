@@ -175,7 +175,8 @@ def test_killed_while_it_removes_a_checkpoint(count, tmp_path):
         )
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert all(name.isdigit() for name in done.stdout.split()), done.stdout  # what the last one left is gone
-        assert len(list(directory.glob("*.removed"))) == 1
+        removed, unfinished = (list(directory.glob(f"*.{what}*")) for what in ("removed", "orbax-checkpoint-tmp"))
+        assert len(removed) == 1 or (unfinished and not removed)  # or while it removed what the one before left
         there = checkpoint.steps(directory)
         assert [checkpoint.examine(directory, step) for step in there] == ["sound"] * len(there)
         assert there[-1] >= newest and len(there) >= checkpoint.KEEP - 1
