@@ -55,8 +55,8 @@ def experiment(
     100,000 points drawn before. What differs:
 
     `plain`, the paper's GAN: the non-saturating loss. `packed`: PacGAN2, a discriminator of two points at once.
-    `minibatch`: minibatch discrimination before its last layer. `unrolled`: a generator that looks 5 updates ahead.
-    `penalised`: the relativistic loss with R1 and R2 (1.0).
+    `minibatch`: minibatch discrimination before its last layer. `unrolled`: a generator that looks 5 updates ahead, and
+    1e-8 under the root of the discriminator's Adam. `penalised`: the relativistic loss with R1 and R2 (1.0).
 
     `sharp`: those too, of the weight 0.3, but networks of 128-128-128-128 without normalisation, batches of 256, both
     networks shown waves of what they take, which narrow modes and steep ways between them ask for, a learning rate of
