@@ -12,7 +12,8 @@ class Loss(NamedTuple):
 
     Args:
       discriminator: `(real_logits, fake_logits) -> losses`, all of one shape.
-      generator: `(fake_logits, real_logits=None) -> losses`; only relativistic losses read the second.
+      generator: `(fake_logits, real_logits=None) -> losses`; only relativistic, `exchanged` and `zero_sum` losses read
+        the second.
       boundary: the logit at which the discriminator is undecided between real and fake, or None where no one logit is
         (only differences count, or a whole range is as good); the midpoint of the two mean logits then takes its place.
     """
