@@ -27,6 +27,14 @@ PLACES = {"tracing": {0}, "picture": {20}, "evaluation": {20}, "batch": {20, 30}
 """Where the slow game is slow, and the last checkpoint that a signal there may leave; 0 is none."""
 
 
+@pytest.fixture(autouse=True)
+def _interrupts_arrive():
+    """Processes ignore SIGINT where what starts them does, as what a shell starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def reached(place, workdir):
     """A run of the slow game, at its slow place."""
     there = workdir.with_name(f"{workdir.name}-reached")
@@ -194,11 +202,9 @@ def test_a_thread_may_train_and_listens_to_nothing():
 def test_an_interrupt_while_garbage_is_collected_comes_again():
     """Python ignores what is raised there, such as by Ctrl-C while a library is told of a collection."""
     program = """
-import signal
 import time
 from jaxgan import startup
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts the tests behind it ignores it
 startup.prepare()
 
 class Unraisable:
