@@ -59,7 +59,8 @@ def eigenvalues(
     """Eigenvalues of the Jacobian of a function of a pytree to its own structure, at a point.
 
     Products `J v` come from two reverse passes (the transpose of `u -> J^T u`), which every layer here supports, and go
-    to ARPACK's Arnoldi iteration; small Jacobians are built whole.
+    to ARPACK's Arnoldi iteration; what of them does not depend on v is worked out once, and kept. Small Jacobians are
+    built whole.
 
     >>> import jax.numpy as jnp
     >>> turn = jnp.array([[0.0, -1.0], [1.0, 0.0]])
@@ -87,13 +88,15 @@ def eigenvalues(
     flat, unravel = ravel_pytree(point)
 
     @jax.jit
-    def product(x, v):
+    def linearised(x):
         _, pull = jax.vjp(lambda x: ravel_pytree(function(unravel(x)))[0], x)
-        _, pull_again = jax.vjp(lambda u: pull(u)[0], jax.numpy.zeros_like(x))
-        return pull_again(v)[0]
+        return jax.vjp(lambda u: pull(u)[0], jax.numpy.zeros_like(x))[1]
+
+    pull_again = linearised(flat)
+    product = jax.jit(lambda pull, v: pull(v)[0])
 
     def times(v):
-        return np.asarray(product(flat, jax.numpy.asarray(v.reshape(-1), flat.dtype)), flat.dtype)
+        return np.asarray(product(pull_again, jax.numpy.asarray(v.reshape(-1), flat.dtype)), flat.dtype)
 
     size = flat.size
     if size <= DENSE or count >= size - 1:
