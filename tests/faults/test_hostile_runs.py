@@ -424,6 +424,7 @@ def test_mutated_checkpoints(sealed, count, made, restored, truth, tmp_path, cap
             if sealed and name != "seal.json":
                 reseal(folder)
                 seals += 1
+            signal.alarm(60)  # for each alone: all together may take longer than other tests
             found = outcome(workdir, restored, truth)
             seen[found if isinstance(found, int) else "refused"] = seen.get(found, 0) + 1
             if found == 10:
