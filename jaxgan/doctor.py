@@ -1,5 +1,6 @@
 """What a machine and a run directory are like, and what about them will not do for training."""
 
+import glob
 import importlib.metadata
 import os
 import pathlib
@@ -105,7 +106,9 @@ def data(data_dir: str) -> Finding:
     if not os.path.isdir(place):  # unlike a Path's own method, also of what cannot be a path at all
         absent = f"no folder {shown(place)}: digits are there, other sets are prepared when first used"
         return Finding("data", "note", absent)
-    names = sorted(path.name for path in place.iterdir() if any(path.glob("**/dataset_info.json")))
+    layouts = ("*/*/dataset_info.json", "*/*/*/dataset_info.json")  # name/version, name/config/version
+    found = [path for layout in layouts for path in glob.iglob(layout, root_dir=place)]
+    names = sorted({pathlib.Path(path).parts[0] for path in found})
     return Finding("data", "ok", f"{', '.join(names) or 'no prepared set'} in {place}")
 
 

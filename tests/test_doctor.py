@@ -94,3 +94,11 @@ def test_a_device_that_computes_wrong_numbers(monkeypatch):
 def test_a_place_that_cannot_be_written():
     finding = doctor.disk(pathlib.Path("/proc/nowhere"))
     assert finding.verdict == "bad" and "cannot be written" in finding.text
+
+
+def test_prepared_sets_are_found_by_their_layout(tmp_path):
+    """Not by a search through all that lies there, which may be the whole machine, and changes meanwhile."""
+    for place in ("mnist/3.0.1", "celeb_a_hq/256/2.0.0", "runs/a/b/c", "."):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / "dataset_info.json").touch()
+    assert doctor.data(str(tmp_path)).text == f"celeb_a_hq, mnist in {tmp_path}"
