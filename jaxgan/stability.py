@@ -21,8 +21,9 @@ from jax.flatten_util import ravel_pytree
 from jaxgan.game import Game
 from jaxgan.players import Batch, GANState, PyTree
 
-DENSE = 64
-"""Up to this many parameters the Jacobian is built column by column: Arnoldi's method needs more to iterate in."""
+BASIS = 64
+"""Vectors that Arnoldi's method keeps, each as long as all parameters; for many eigenvalues, twice as many as those.
+With the usual 20 it takes some times the products. Smaller Jacobians are built column by column."""
 
 
 def gradient_field(
@@ -99,15 +100,15 @@ def eigenvalues(
         return np.asarray(product(pull_again, jax.numpy.asarray(v.reshape(-1), flat.dtype)), flat.dtype)
 
     size = flat.size
-    if size <= DENSE or count >= size - 1:
+    if size <= BASIS or count >= size - 1:
         values = np.linalg.eigvals(np.stack([times(column) for column in np.eye(size)], axis=1))
     else:
         operator = LinearOperator((size, size), matvec=times, dtype=flat.dtype)
         start = np.random.default_rng(0).normal(size=size)  # seeded: the same call gives the same figures
+        basis = min(size, max(BASIS, 2 * count + 1))
         # Products are exact to rounding only, and no closer can the iteration come.
-        values = eigs(
-            operator, count, which=which, v0=start, tol=10 * np.finfo(flat.dtype).eps, return_eigenvectors=False
-        )
+        accuracy = 10 * np.finfo(flat.dtype).eps
+        values = eigs(operator, count, which=which, v0=start, ncv=basis, tol=accuracy, return_eigenvectors=False)
     first = {"LR": -values.real, "SR": values.real, "LM": -abs(values), "LI": -abs(values.imag)}[which]
     # Rounded for the order only: of a pair of conjugates, rounding would else decide which comes first.
     order = np.lexsort((-values.imag, np.round(first, 6)))
