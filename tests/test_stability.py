@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy.linalg import block_diag
 
 from jaxgan import losses, penalties
 from jaxgan.game import Game
@@ -272,3 +273,19 @@ def test_leaves_of_a_tree_keep_their_places():
 def test_a_count_has_to_be_positive():
     with pytest.raises(ValueError, match="count=0: expected at least 1"):
         eigenvalues(lambda x: x, jnp.zeros(3), count=0)
+
+
+@pytest.mark.parametrize("which", ["LR", "SR", "LI"])
+def test_eigenvalues_are_found_beside_far_larger_ones(which):
+    """Where a field is steep in some directions, as after a collapse, and its rounding is of those."""
+    random = np.random.default_rng(0)
+    turned, _ = np.linalg.qr(random.normal(size=(600, 600)))
+    sign = -1 if which == "SR" else 1
+    turns = [[0, 30], [-30, 0]] if which == "LI" else np.diag([30, 29])
+    blocks = block_diag(-np.diag(np.logspace(-2, 6, 200)), turns, np.diag(np.linspace(0, 28, 20)), np.zeros((378, 378)))
+    matrix = (sign * turned @ blocks @ turned.T).astype(np.float32)
+    exact = np.linalg.eigvals(matrix.astype(float))
+    first = {"LR": -exact.real, "SR": exact.real, "LI": -abs(exact.imag)}[which]
+    expected = sorted(exact[np.argsort(first)[:2]], key=lambda value: (-value.imag, -sign * value.real))
+    found = eigenvalues(lambda x: matrix @ x, jnp.zeros(600, jnp.float32), count=2, which=which)
+    np.testing.assert_allclose(found, expected, atol=0.01)
