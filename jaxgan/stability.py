@@ -23,7 +23,7 @@ from jaxgan.players import Batch, GANState, PyTree
 
 BASIS = 64
 """Vectors that Arnoldi's method keeps, each as long as all parameters; for many eigenvalues, twice as many as those.
-With the usual 20 it takes some times the products. Smaller Jacobians are built column by column."""
+With the usual 20 it takes several times the products. Smaller Jacobians are built column by column."""
 
 
 def gradient_field(
@@ -107,7 +107,7 @@ def eigenvalues(
         start = np.random.default_rng(0).normal(size=size)  # seeded: the same call gives the same figures
         # Products are exact to the Jacobian's rounding only, and no closer can the iteration come. ARPACK takes its
         # accuracy times the eigenvalue, which may be far smaller: moved by the Jacobian's norm, none asked for is.
-        shift = {"LR": 1, "SR": -1, "LM": 0, "LI": 1}[which] * _norm(times, start)
+        shift = 0.0 if which == "LM" else _norm(times, start) * (-1 if which == "SR" else 1)
         operator = LinearOperator((size, size), matvec=lambda v: times(v) + shift * v.reshape(-1), dtype=float)
         basis, accuracy = min(size, max(BASIS, 2 * count + 1)), np.finfo(flat.dtype).eps
         values = eigs(operator, count, which=which, v0=start, ncv=basis, tol=accuracy, return_eigenvectors=False)
