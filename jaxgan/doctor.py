@@ -1,5 +1,6 @@
 """What a machine and a run directory are like, and what about them will not do for training."""
 
+import contextlib
 import glob
 import importlib.metadata
 import os
@@ -95,7 +96,11 @@ def kept() -> Finding:
     folder = cache.folder()
     if folder is None:
         return Finding("cache", "note", "no folder to keep compiled programs in: set XDG_CACHE_HOME to one")
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # one that another process has just put away
+                size += os.path.getsize(os.path.join(place, name))
     return Finding("cache", "ok", f"{size / 2**20:.0f} MiB in {folder}; it may be deleted")
 
 

@@ -7,7 +7,7 @@ import shutil
 import jax
 import pytest
 
-from jaxgan import doctor, run
+from jaxgan import cache, doctor, run
 from jaxgan.checkpoint import steps
 
 RING = pathlib.Path(__file__).parent.parent / "experiments" / "ring.py"
@@ -89,6 +89,16 @@ def test_a_device_that_computes_wrong_numbers(monkeypatch):
     assert doctor.devices().verdict == "ok"
     monkeypatch.setattr(doctor.jnp, "matmul", lambda a, b: a @ b + 1)
     assert doctor.devices().verdict == "bad"
+
+
+def test_a_file_that_goes_while_the_cache_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = cache.folder() / "programs"
+    folder.mkdir()
+    (folder / "a").write_bytes(bytes(3 * 2**20))
+    (folder / "b").symlink_to(folder / "gone")  # listed, and not there when it is looked at
+    found = doctor.kept()
+    assert found.verdict == "ok" and found.text.startswith("3 MiB in ")
 
 
 def test_a_place_that_cannot_be_written():
