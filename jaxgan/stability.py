@@ -21,10 +21,6 @@ from jax.flatten_util import ravel_pytree
 from jaxgan.game import Game
 from jaxgan.players import Batch, GANState, PyTree
 
-BASIS = 64
-"""Vectors that Arnoldi's method keeps, each as long as all parameters; for many eigenvalues, twice as many as those.
-With the usual 20 it takes several times the products. Smaller Jacobians are built column by column."""
-
 
 def gradient_field(
     game: Game, key: jax.Array, state: GANState, batch: Batch
@@ -56,6 +52,7 @@ def eigenvalues(
     *,
     count: int = 6,
     which: Literal["LR", "SR", "LM", "LI"] = "LR",
+    basis: int = 64,
 ) -> np.ndarray:
     """Eigenvalues of the Jacobian of a function of a pytree to its own structure, at a point.
 
@@ -75,6 +72,9 @@ def eigenvalues(
       count: how many eigenvalues, at most all.
       which: which ones, in SciPy's names: of the largest (LR) or smallest (SR) real part, the largest magnitude (LM),
         or the largest imaginary part (LI).
+      basis: how many vectors the iteration keeps, each of as many float64 as there are parameters; for many
+        eigenvalues, twice as many as those. It takes at least so many products; where eigenvalues lie close together
+        for their distance from the others, a larger basis takes fewer in all. Jacobians no larger are built whole.
 
     Returns:
       Complex `[count]`, in the order of `which`; equal ones by falling imaginary part.
@@ -101,7 +101,7 @@ def eigenvalues(
         return np.asarray(product(pull_again, jax.numpy.asarray(v.reshape(-1), flat.dtype)), float)
 
     size = flat.size
-    if size <= BASIS or count >= size - 1:
+    if size <= basis or count >= size - 1:
         values = np.linalg.eigvals(np.stack([times(column) for column in np.eye(size)], axis=1))
     else:
         start = np.random.default_rng(0).normal(size=size)  # seeded: the same call gives the same figures
@@ -109,8 +109,8 @@ def eigenvalues(
         # accuracy times the eigenvalue, which may be far smaller: moved by the Jacobian's norm, none asked for is.
         shift = 0.0 if which == "LM" else _norm(times, start) * (-1 if which == "SR" else 1)
         operator = LinearOperator((size, size), matvec=lambda v: times(v) + shift * v.reshape(-1), dtype=float)
-        basis, accuracy = min(size, max(BASIS, 2 * count + 1)), np.finfo(flat.dtype).eps
-        values = eigs(operator, count, which=which, v0=start, ncv=basis, tol=accuracy, return_eigenvectors=False)
+        kept, accuracy = min(size, max(basis, 2 * count + 1)), np.finfo(flat.dtype).eps
+        values = eigs(operator, count, which=which, v0=start, ncv=kept, tol=accuracy, return_eigenvectors=False)
         values = values - shift
     first = {"LR": -values.real, "SR": values.real, "LM": -abs(values), "LI": -abs(values.imag)}[which]
     # Rounded for the order only: of a pair of conjugates, rounding would else decide which comes first.
