@@ -256,7 +256,7 @@ def _tell(
     count = len(done.rows["generator/loss"])
     bar.update(count)
     if bar.disable and done.step * 10 // bar.total > (done.step - count) * 10 // bar.total:
-        _say(f"step {done.step}/{bar.total}  {count * running / done.seconds:.0f} steps/s")
+        _say(f"step {done.step}/{bar.total}  {count / done.seconds:.3g} steps/s, {running} of {len(members)} members")
 
 
 def _say(text: str) -> None:

@@ -305,6 +305,8 @@ def test_a_member_that_diverged_is_told_and_has_no_state(jaxgan, files, swept):
     assert member["directory"] == "lr=1e+20,seed=0" and member["diverged"].keys() == {"step", "metric"}
     what = f"{member['diverged']['metric']} of step {member['diverged']['step']}"
     assert f"{{'lr': 1e+20}} with seed 0 diverged: {what} is not finite" in done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("step 6/6  ")]
+    assert len(told) == 1 and told[0].endswith(" steps/s, 3 of 6 members")
     code, _, err = jaxgan("evaluate", files / "points.py", "--workdir", workdir / member["directory"])
     assert code == 2 and "train first" in err.splitlines()[-1]
 
